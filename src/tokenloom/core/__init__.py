@@ -1,0 +1,1 @@
+"""The ideas that everything else is built on; numpy only."""
