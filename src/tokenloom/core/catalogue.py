@@ -5,7 +5,7 @@ tables of README and docs are made from it. What a user names is looked up here,
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import cache
@@ -47,6 +47,18 @@ KINDS = (
 )
 
 _PROMISES = ("exports", "built", "tests", "evidence", "docs")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+# What a field of each type may hold, and how to say so.
+_FITS: dict[Any, tuple[Callable[[Any], bool], str]] = {
+    int: (lambda value: isinstance(value, int) and 1990 <= value <= 2100, "a year"),
+    str: (_is_text, "a text, not empty"),
+    tuple[str, ...]: (lambda value: isinstance(value, tuple) and all(map(_is_text, value)), "a list of texts"),
+}
 
 
 @dataclass(frozen=True)
@@ -213,17 +225,12 @@ def _system(record: Mapping[str, Any]) -> System:
         raise InvalidInput(f"{named} has a field {unknown[0]!r}; fields are {', '.join(known)}")
     if missing := [name for name, field in known.items() if field.default is MISSING and name not in record]:
         raise InvalidInput(f"{named} lacks the field {missing[0]!r}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+    }
     for name, value in values.items():
-        wanted = known[name].type
-        if wanted == "int" or wanted is int:
-            right = isinstance(value, int) and 1990 <= value <= 2100
-        elif wanted is str:
-            right = isinstance(value, str) and bool(value.strip())
-        else:
-            right = isinstance(value, tuple) and all(isinstance(item, str) and item.strip() for item in value)
-        if not right:
-            what = {int: "a year", str: "a text, not empty"}.get(wanted, "a list of texts")  # type: ignore[arg-type]
+        right, what = _FITS[known[name].type]
+        if not right(value):
             raise InvalidInput(f"{named}: {name} is {record[name]!r}; it must be {what}")
     system = System(**values)
     for name, allowed in (("stage", STAGES), ("kind", KINDS), ("status", STATUSES)):
@@ -244,3 +251,9 @@ def _system(record: Mapping[str, Any]) -> System:
 
 def _is_module(path: str) -> bool:
     return path.startswith("tokenloom") and all(part.isidentifier() for part in path.split("."))
+
+
+if __name__ == "__main__":
+    from .generated import main
+
+    main()

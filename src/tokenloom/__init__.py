@@ -1,0 +1,36 @@
+"""One toolkit for tokens: cut, look inside, move, reduce and predict them."""
+
+# Made from catalogue.toml by `make generate`; do not edit.
+
+from ._version import __version__
+from .core.lazy import lazy as _lazy
+
+_NAMES = {
+    "BPEDropout": "tokenloom.tokenize.text.bpe_dropout:BPEDropout",
+    "Ledger": "tokenloom.core.ledger:Ledger",
+    "Ragged": "tokenloom.core.segmentation:Ragged",
+    "Segmentation": "tokenloom.core.segmentation:Segmentation",
+    "StochasTok": "tokenloom.tokenize.text.stochastok:StochasTok",
+    "TokenloomError": "tokenloom.core.errors:TokenloomError",
+    "Vocabulary": "tokenloom.core.vocabulary:Vocabulary",
+    "align": "tokenloom.core.segmentation:align",
+    "load_tokenizer": "tokenloom.hosts:load_tokenizer",
+}
+__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "testing", "tokenize"))
+
+__all__ = [
+    "BPEDropout",
+    "Ledger",
+    "Ragged",
+    "Segmentation",
+    "StochasTok",
+    "TokenloomError",
+    "Vocabulary",
+    "__version__",
+    "align",
+    "core",
+    "data",
+    "load_tokenizer",
+    "testing",
+    "tokenize",
+]

@@ -1,0 +1,17 @@
+# Made from catalogue.toml by `make generate`; do not edit.
+
+from tokenloom.core.errors import TokenloomError as TokenloomError
+from tokenloom.core.ledger import Ledger as Ledger
+from tokenloom.core.segmentation import Ragged as Ragged
+from tokenloom.core.segmentation import Segmentation as Segmentation
+from tokenloom.core.segmentation import align as align
+from tokenloom.core.vocabulary import Vocabulary as Vocabulary
+from tokenloom.hosts import load_tokenizer as load_tokenizer
+from tokenloom.tokenize.text.bpe_dropout import BPEDropout as BPEDropout
+from tokenloom.tokenize.text.stochastok import StochasTok as StochasTok
+
+from . import core as core
+from . import data as data
+from . import testing as testing
+from . import tokenize as tokenize
+from ._version import __version__ as __version__
