@@ -1,4 +1,3 @@
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +16,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         file.write(b"new")
         raise RuntimeError("stop")
     assert target.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_a_written_file_is_whole_and_follows_the_umask(tmp_path):
@@ -36,7 +35,7 @@ def test_writers_of_the_same_file_do_not_meet(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(40)))
     assert read_json(tmp_path / "a.json")["writer"] in range(40)
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_json_keeps_lone_surrogates_apart_and_digests_ignore_order(tmp_path):

@@ -11,15 +11,18 @@ by position in a list; time is O(n + attempts), not O(n * attempts), under the s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, overload
 
 import numpy as np
 from numba import njit
 
-from ...core.errors import InvalidInput, VocabularyError, require
-from ...core.seeds import GAMMA, MIX_1, MIX_2, stream_seeds
+from ...core.byte_index import BASE, byte_index, extend, find
+from ...core.errors import InvalidInput, require
+from ...core.seeds import stream_seeds
 from ...core.segmentation import Ragged, Segmentation
-from ...core.vocabulary import Kind, Vocabulary
+from ...core.splitmix import below, draw
+from ...core.vocabulary import Vocabulary
 
 __all__ = ["ResplitCollator", "SplitTable", "StochasTok", "split_table"]
 
@@ -53,16 +56,7 @@ def split_table(vocab: Vocabulary) -> SplitTable:
     >>> split_table(vocab)[3].tolist()
     [[2, 0]]
     """
-    # Normal before byte: the first to enter the hash table is the one that is found.
-    order = np.argsort(vocab.kinds, kind="stable")
-    order = order[vocab.kinds[order] <= Kind.BYTE].astype(np.int32)
-    slots = np.full(1 << max(4, int(order.size * 2).bit_length()), -1, np.int32)
-    twins = _enter(vocab.buffer, vocab.offsets, vocab.kinds, order, slots)
-    if twins[0] >= 0:
-        first, second = twins
-        raise VocabularyError(
-            f"ids {first} and {second} both stand for {vocab[int(first)]!r}; give one of them another token or mark it unused"
-        )
+    slots = byte_index(vocab)
     indptr = np.zeros(len(vocab) + 1, np.int32)
     _splits(vocab.buffer, vocab.offsets, vocab.kinds, slots, indptr, np.empty((0, 2), np.int32))
     pairs = np.empty((int(indptr[-1]), 2), np.int32)
@@ -223,38 +217,10 @@ class ResplitCollator:
 
 
 def _digest(ids: np.ndarray) -> bytes:
-    from hashlib import blake2b
-
     return blake2b(ids.tobytes(), digest_size=8).digest()
 
 
 # -- splitting ---------------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True, nogil=True)
-def _draw(state):
-    """SplitMix64: the next state and 64 random bits."""
-    state = state + GAMMA
-    z = (state ^ (state >> np.uint64(30))) * MIX_1
-    z = (z ^ (z >> np.uint64(27))) * MIX_2
-    return state, z ^ (z >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
-def _below(bits, state, bound):
-    """A uniform number below `bound` <= 2^32 from 32 random bits, drawing again where these would favour some.
-
-    Lemire 2019, "Fast random integer generation in an interval".
-    """
-    product = bits * bound
-    low = product & np.uint64(0xFFFFFFFF)
-    if low < bound:
-        unfair = (np.uint64(0x100000000) - bound) % bound
-        while low < unfair:
-            state, z = _draw(state)
-            product = (z >> np.uint64(32)) * bound
-            low = product & np.uint64(0xFFFFFFFF)
-    return state, product >> np.uint64(32)
 
 
 @njit(cache=True, nogil=True)
@@ -269,8 +235,8 @@ def _split_pool(pool, link, n, attempts, seed, indptr, pairs, limit):
     for _ in range(attempts):
         if left == 0:
             break
-        state, z = _draw(state)
-        state, slot = _below(z >> np.uint64(32), state, np.uint64(size))
+        state, z = draw(state)
+        state, slot = below(z >> np.uint64(32), state, np.uint64(size))
         token = pool[slot]
         begin = indptr[token]
         choices = indptr[token + 1] - begin
@@ -278,7 +244,7 @@ def _split_pool(pool, link, n, attempts, seed, indptr, pairs, limit):
             continue
         row = begin
         if choices > 1:
-            state, choice = _below(z & np.uint64(0xFFFFFFFF), state, np.uint64(choices))
+            state, choice = below(z & np.uint64(0xFFFFFFFF), state, np.uint64(choices))
             row = begin + np.int64(choice)
         pool[slot] = pairs[row, 0]
         pool[size] = pairs[row, 1]
@@ -357,50 +323,6 @@ def _offsets(ids, first, offsets, vocab_offsets):
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
-# Tokens are found by a polynomial hash modulo 2^64: the hash of a tail follows from those of the whole and of the head,
-# so a token of L bytes costs L steps, not L^2. Equal hashes are always checked byte by byte.
-
-_BASE = np.uint64(0x100000001B3)
-
-
-@njit(cache=True, nogil=True)
-def _slot(h, slots):
-    h = (h ^ (h >> np.uint64(32))) * MIX_1
-    return np.int64((h ^ (h >> np.uint64(29))) & np.uint64(slots.size - 1))
-
-
-@njit(cache=True, nogil=True)
-def _find(buffer, offsets, slots, h, begin, length):
-    """The id of `buffer[begin : begin + length]` whose hash is `h`, or -1; and the slot where the search ended."""
-    at = _slot(h, slots)
-    while slots[at] >= 0:
-        token = slots[at]
-        start = offsets[token]
-        if offsets[token + 1] - start == length:
-            k = 0
-            while k < length and buffer[start + k] == buffer[begin + k]:
-                k += 1
-            if k == length:
-                return token, at
-        at = (at + 1) & (slots.size - 1)
-    return np.int32(-1), at
-
-
-@njit(cache=True, nogil=True)
-def _enter(buffer, offsets, kinds, order, slots):
-    """Put the tokens of `order` in the hash table; returns two normal ones with the same bytes, or (-1, -1)."""
-    for token in order:
-        h = np.uint64(0)
-        for k in range(offsets[token], offsets[token + 1]):
-            h = h * _BASE + np.uint64(buffer[k]) + np.uint64(1)
-        found, at = _find(buffer, offsets, slots, h, offsets[token], offsets[token + 1] - offsets[token])
-        if found < 0:
-            slots[at] = token
-        elif kinds[token] == 0:
-            return found, token
-    return np.int32(-1), np.int32(-1)
-
-
 @njit(cache=True, nogil=True)
 def _splits(buffer, offsets, kinds, slots, indptr, pairs):
     """Count the splits of each token into `indptr`; write them where `pairs` has room."""
@@ -409,19 +331,19 @@ def _splits(buffer, offsets, kinds, slots, indptr, pairs):
         longest = max(longest, offsets[token + 1] - offsets[token])
     power, head = np.ones(longest + 1, np.uint64), np.zeros(longest + 1, np.uint64)
     for k in range(longest):
-        power[k + 1] = power[k] * _BASE
+        power[k + 1] = power[k] * BASE
     row = np.int32(0)
     for token in range(offsets.size - 1):
         begin, length = offsets[token], offsets[token + 1] - offsets[token]
         if kinds[token] <= 1:
             for k in range(length):
-                head[k + 1] = head[k] * _BASE + np.uint64(buffer[begin + k]) + np.uint64(1)
+                head[k + 1] = extend(head[k], buffer[begin + k])
             for j in range(1, length):
-                left, _ = _find(buffer, offsets, slots, head[j], begin, j)
+                left, _ = find(buffer, offsets, slots, head[j], begin, j)
                 if left < 0:
                     continue
                 tail = head[length] - head[j] * power[length - j]
-                right, _ = _find(buffer, offsets, slots, tail, begin + j, length - j)
+                right, _ = find(buffer, offsets, slots, tail, begin + j, length - j)
                 if right >= 0:
                     if row < pairs.shape[0]:
                         pairs[row, 0], pairs[row, 1] = left, right
