@@ -1,0 +1,123 @@
+"""Tokenizers that a Hugging Face `tokenizer.json` describes, whoever's engine runs them."""
+# T tokens
+
+import json
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InvalidInput, TokenizerError
+from ..core.store import digest_of
+from ..core.vocabulary import Vocabulary
+from .engines import FastokensEngine, TokenizersEngine, same_ids
+from .host import HostTokenizer
+from .offsets import ends_by_span, owned_lengths
+from .surface import surface_vocabulary
+
+__all__ = ["JsonTokenizer"]
+
+# What these say does not change how a text is cut, or (padding, truncation, dropout) serves training only.
+_SILENT = {"padding": None, "truncation": None, "post_processor": None}
+
+
+class JsonTokenizer(HostTokenizer):
+    """A tokenizer described by the text of a `tokenizer.json`.
+
+    Args:
+        text: the JSON.
+        name: what messages call it.
+        engine: "fastokens", "tokenizers", or None for the fastest that gives the same ids as `tokenizers`.
+        trusted: take `engine` without comparing ids; for another process of the same run.
+    Raises: TokenizerError: no engine can read it, or `engine` is not to be had for this file.
+    """
+
+    def __init__(self, text: str, name: str, *, engine: str | None = None, trusted: bool = False) -> None:
+        if engine not in (None, "tokenizers", "fastokens"):
+            raise InvalidInput(f"engine={engine!r}; engines are 'tokenizers' and 'fastokens', None chooses")
+        self.name = name
+        self._text = text
+        self._json = _parse(text, name)
+        self._working = json.dumps(_plain(self._json), ensure_ascii=False)
+        self._engine = self._choose(engine, trusted)
+        self.engine = self._engine.name
+
+    def _choose(self, engine: str | None, trusted: bool) -> TokenizersEngine | FastokensEngine:
+        if engine == "fastokens" and trusted:
+            return FastokensEngine(self._working)
+        if engine == "tokenizers":
+            return self._reference
+        if not FastokensEngine.installed():
+            if engine is None:
+                return self._reference
+            raise TokenizerError("engine='fastokens' is not installed: pip install 'tokenloom[data]'")
+        try:
+            fast = FastokensEngine(self._working)
+            agree = same_ids(fast, self._reference, self._json)
+        except TokenizerError as error:
+            if engine is None:
+                return self._reference
+            raise TokenizerError(f"fastokens cannot read {self.name}: {error}") from error
+        if agree:
+            return fast
+        if engine is None:
+            return self._reference
+        raise TokenizerError(f"fastokens gives other ids for {self.name} than tokenizers; use engine='tokenizers'")
+
+    @cached_property
+    def _reference(self) -> TokenizersEngine:
+        return TokenizersEngine(self._working)
+
+    @cached_property
+    def vocab(self) -> Vocabulary:
+        """The bytes and kind of each id."""
+        return surface_vocabulary(self._json, self.name)
+
+    @cached_property
+    def unknown(self) -> int | None:  # type: ignore[override]
+        """The id of the unknown token, None where there is none."""
+        model = self._json["model"]
+        if model["type"] == "Unigram":
+            return model.get("unk_id")
+        return model["vocab"].get(model.get("unk_token"))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file in canonical form, without padding and truncation."""
+        return digest_of({key: value for key, value in self._json.items() if key not in ("padding", "truncation")})
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {"format": "tokenizer.json", "name": self.name, "engine": self.engine, "text": self._text}
+
+    def _file(self) -> bytes:
+        return self._text.encode("utf-8", "surrogatepass")
+
+    def _ids(self, texts: list[str], threads: int | None) -> tuple[np.ndarray, np.ndarray]:
+        return self._engine.flat(texts, threads)
+
+    def _ends(self, text: str, ids_T: np.ndarray) -> np.ndarray:
+        return ends_by_span(self._reference.spans(text), owned_lengths(self.vocab, ids_T), text)
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise TokenizerError(f"{name} is not a tokenizer.json: {error}") from error
+    model = parsed.get("model") if isinstance(parsed, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
+        raise TokenizerError(f"{name} is not a tokenizer.json: it has no model with a vocabulary")
+    # Files written before tokenizers 0.9 or so leave the type to be guessed.
+    model.setdefault(
+        "type", "Unigram" if isinstance(model["vocab"], list) else "BPE" if "merges" in model else "WordPiece"
+    )
+    return parsed
+
+
+def _plain(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The file as the engines get it: deterministic, and nothing added, padded, cut off or trimmed from the spans."""
+    plain = tokenizer | _SILENT
+    if plain["model"].get("dropout"):
+        plain["model"] = plain["model"] | {"dropout": None}
+    return plain

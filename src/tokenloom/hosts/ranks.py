@@ -1,0 +1,172 @@
+"""Rank files as tiktoken reads them, turned into an equal `tokenizer.json`.
+
+A rank file lists tokens in the order in which BPE learnt them, without the pairs that were merged. Running BPE on the bytes
+of a token with the ranks below its own ends in two parts, and that pair is its merge.
+"""
+# V tokens
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import TokenizerError
+from .surface import BYTE_ALPHABET
+
+__all__ = ["GPT2_PATTERN", "byte_level_json", "gpt2_json", "known_ranks", "ranks_json"]
+
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# tiktoken writes `\p{N}{1,3}+`, possessive (see below). Elsewhere this is its older, equal form.
+CL100K_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+O200K_PATTERN = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+# SHA-256 of the published files: pattern and special tokens are not in a rank file, but these files say which they are.
+_GPT2 = (GPT2_PATTERN, {"<|endoftext|>": 50256})
+_KNOWN: dict[str, tuple[str, dict[str, int]]] = {
+    "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930": _GPT2,
+    "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069": _GPT2,
+    "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7": (
+        CL100K_PATTERN,
+        {
+            "<|endoftext|>": 100257,
+            "<|fim_prefix|>": 100258,
+            "<|fim_middle|>": 100259,
+            "<|fim_suffix|>": 100260,
+            "<|endofprompt|>": 100276,
+        },
+    ),
+    "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d": (
+        O200K_PATTERN,
+        {"<|endoftext|>": 199999, "<|endofprompt|>": 200018},
+    ),
+}
+
+
+# The engine behind `Split` reads `{1,3}+` as "one or more of {1,3}" and cuts 1999 into 19|99 where tiktoken, for which the
+# plus forbids backtracking, cuts 199|9: as many tokens, other ids. Greedy without the plus is right wherever the rest of
+# the alternative cannot fail, as in all published patterns.
+_POSSESSIVE_COUNT = re.compile(r"(\{\d+(?:,\d*)?\})\+")
+
+
+def known_ranks(data: bytes) -> tuple[str, dict[str, int]] | None:
+    """Pattern and special tokens that belong to a published rank file, None for another file."""
+    return _KNOWN.get(hashlib.sha256(data).hexdigest())
+
+
+def ranks_json(data: bytes, pattern: str, special: dict[str, int], name: str) -> str:
+    """The text of a `tokenizer.json` that cuts as tiktoken does with this rank file.
+
+    Args:
+        data: content of the file, lines of `base64(token) rank`.
+        pattern: the regular expression that finds words.
+        special: tokens that never come from text, and their ids.
+    Raises: TokenizerError: not such a file, a token that its lower ranks do not build, a special token in the way.
+    """
+    ranks = _read(data, name)
+    tokens = sorted(ranks, key=ranks.__getitem__)
+    buffer = np.frombuffer(b"".join(tokens), np.uint8)
+    offsets_V = np.zeros(len(tokens) + 1, np.int64)
+    np.cumsum([len(token) for token in tokens], out=offsets_V[1:])
+    from .merges import merge_points
+
+    cuts_V = merge_points(buffer, offsets_V)
+    if (lost := np.flatnonzero(cuts_V < 0)).size:
+        token = tokens[lost[0]]
+        raise TokenizerError(
+            f"{name}: the tokens before {token!r} (rank {ranks[token]}) do not build it; not BPE ranks"
+        )
+    merges = [(token[:cut], token[cut:]) for token, cut in zip(tokens, cuts_V.tolist(), strict=True) if cut]
+    return byte_level_json(ranks, merges, pattern, special, name)
+
+
+def byte_level_json(
+    ids: dict[bytes, int],
+    merges: list[tuple[bytes, bytes]],
+    pattern: str,
+    special: dict[str, int],
+    name: str,
+) -> str:
+    """The text of a `tokenizer.json` for byte-level BPE from plain bytes."""
+    to_alphabet = str.maketrans(dict(enumerate(BYTE_ALPHABET)))
+
+    def written(token: bytes) -> str:
+        return token.decode("latin-1").translate(to_alphabet)
+
+    vocab = {written(token): i for token, i in ids.items()}
+    taken = set(ids.values())
+    for token, i in special.items():
+        if token in vocab or i in taken:
+            raise TokenizerError(f"{name}: special token {token!r} with id {i} collides with an ordinary token")
+        # In the model too, or the engine would give it the next free id instead of its own.
+        vocab[token] = i
+    added = [
+        {"id": i, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        | {"special": True}
+        for token, i in special.items()
+    ]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": _POSSESSIVE_COUNT.sub(r"\1", pattern)},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
+    model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
+    model |= {"vocab": vocab, "merges": [[written(left), written(right)] for left, right in merges]}
+    whole = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None}
+    whole |= {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]}}
+    return json.dumps(whole | {"post_processor": None, "decoder": byte_level, "model": model}, ensure_ascii=False)
+
+
+def gpt2_json(encoder: Path, merges: Path) -> str:
+    """The text of a `tokenizer.json` from the two files GPT-2 was published in, `encoder.json` and `vocab.bpe`.
+
+    Raises: TokenizerError: they are not that.
+    """
+    to_byte = {char: byte for byte, char in enumerate(BYTE_ALPHABET)}
+
+    def read(token: str) -> bytes:
+        return bytes(to_byte[char] for char in token)
+
+    try:
+        ids: dict[str, int] = json.loads(encoder.read_text(encoding="utf-8"))
+        lines = merges.read_text(encoding="utf-8").splitlines()
+        special = {token: i for token, i in ids.items() if token == "<|endoftext|>"}
+        plain = {read(token): i for token, i in ids.items() if token not in special}
+        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        return byte_level_json(plain, [(read(a), read(b)) for a, b in pairs], GPT2_PATTERN, special, str(encoder))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise TokenizerError(
+            f"{encoder} and {merges.name} are not GPT-2's encoder.json and vocab.bpe: {error}"
+        ) from error
+
+
+def _read(data: bytes, name: str) -> dict[bytes, int]:
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line:
+            continue
+        try:
+            token, rank = line.split()
+            entry = base64.b64decode(token, validate=True), int(rank)
+        except (ValueError, binascii.Error) as error:
+            raise TokenizerError(f"{name}, line {number}: {line[:60]!r} is not 'base64(token) rank'") from error
+        if not entry[0] or entry[0] in ranks or entry[1] < 0:
+            raise TokenizerError(f"{name}, line {number}: {entry[0]!r} is empty, listed twice, or has a negative rank")
+        ranks[entry[0]] = entry[1]
+    if len(set(ranks.values())) != len(ranks):
+        raise TokenizerError(f"{name}: two tokens share a rank")
+    if not ranks:
+        raise TokenizerError(f"{name} lists no tokens")
+    return ranks
