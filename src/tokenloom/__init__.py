@@ -16,7 +16,7 @@ _NAMES = {
     "align": "tokenloom.core.segmentation:align",
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
-__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "testing", "tokenize"))
+__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "testing", "tokenize"))
 
 __all__ = [
     "BPEDropout",
@@ -30,6 +30,7 @@ __all__ = [
     "align",
     "core",
     "data",
+    "hosts",
     "load_tokenizer",
     "testing",
     "tokenize",

@@ -1,0 +1,37 @@
+"""`tokenloom evidence SLUG`: run again what the library claims about one system."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["evidence"]
+
+
+def evidence(
+    context: typer.Context,
+    slug: Annotated[str, typer.Argument(help="The system, as `tokenloom papers` names it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of result.json and pictures.  [default: results/SLUG]")
+    ] = None,
+) -> None:
+    """Run the experiment of one system again and write its result.json and pictures.
+
+    Each system has further options: `tokenloom evidence SLUG -- --help`.
+    """
+    from ..core.catalogue import catalogue
+    from ..core.errors import UnknownMethod
+
+    system = catalogue()[slug]
+    if not system.evidence:
+        raise UnknownMethod(f"{slug} is {system.status}: it has no evidence yet; `tokenloom papers` shows what has")
+    # The module's own function says which options there are; nothing but the catalogue says which module.
+    run = import_module(system.evidence).run
+    own = typer.Typer(add_completion=False)
+    own.command()(run)
+    folder = out or Path("results") / slug
+    typer.main.get_command(own).main(
+        [str(folder), *context.args], prog_name=f"tokenloom evidence {slug}", standalone_mode=False
+    )
+    typer.echo(str(folder / "result.json"))
