@@ -17,34 +17,35 @@ from .surface import surface_vocabulary
 
 __all__ = ["JsonTokenizer"]
 
-# What these say does not change how a text is cut, or (padding, truncation, dropout) serves training only.
-_SILENT = {"padding": None, "truncation": None, "post_processor": None}
+# What these say does not change how a text is cut; for the last, it moves spans.
+_SILENT = ("padding", "truncation", "post_processor")
 
 
 class JsonTokenizer(HostTokenizer):
-    """A tokenizer described by the text of a `tokenizer.json`.
+    """A tokenizer described by a `tokenizer.json`.
 
     Args:
-        text: the JSON.
+        source: the text of the file, or the parsed text.
         name: what messages call it.
         engine: "fastokens", "tokenizers", or None for the fastest that gives the same ids as `tokenizers`.
         trusted: take `engine` without comparing ids; for another process of the same run.
     Raises: TokenizerError: no engine can read it, or `engine` is not to be had for this file.
     """
 
-    def __init__(self, text: str, name: str, *, engine: str | None = None, trusted: bool = False) -> None:
+    def __init__(
+        self, source: str | dict[str, Any], name: str, *, engine: str | None = None, trusted: bool = False
+    ) -> None:
         if engine not in (None, "tokenizers", "fastokens"):
             raise InvalidInput(f"engine={engine!r}; engines are 'tokenizers' and 'fastokens', None chooses")
         self.name = name
-        self._text = text
-        self._json = _parse(text, name)
-        self._working = json.dumps(_plain(self._json), ensure_ascii=False)
+        self._json = _parse(source, name) if isinstance(source, str) else source
+        self._text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
         self._engine = self._choose(engine, trusted)
         self.engine = self._engine.name
 
     def _choose(self, engine: str | None, trusted: bool) -> TokenizersEngine | FastokensEngine:
         if engine == "fastokens" and trusted:
-            return FastokensEngine(self._working)
+            return self._fast()
         if engine == "tokenizers":
             return self._reference
         if not FastokensEngine.installed():
@@ -52,7 +53,7 @@ class JsonTokenizer(HostTokenizer):
                 return self._reference
             raise TokenizerError("engine='fastokens' is not installed: pip install 'tokenloom[data]'")
         try:
-            fast = FastokensEngine(self._working)
+            fast = self._fast()
             agree = same_ids(fast, self._reference, self._json)
         except TokenizerError as error:
             if engine is None:
@@ -66,7 +67,12 @@ class JsonTokenizer(HostTokenizer):
 
     @cached_property
     def _reference(self) -> TokenizersEngine:
-        return TokenizersEngine(self._working)
+        plain = _plain(self._json)
+        return TokenizersEngine(self._text if plain is self._json else json.dumps(plain, ensure_ascii=False))
+
+    def _fast(self) -> FastokensEngine:
+        plain = _dense(_plain(self._json))
+        return FastokensEngine(self._text if plain is self._json else json.dumps(plain, ensure_ascii=False))
 
     @cached_property
     def vocab(self) -> Vocabulary:
@@ -117,7 +123,21 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 def _plain(tokenizer: dict[str, Any]) -> dict[str, Any]:
     """The file as the engines get it: deterministic, and nothing added, padded, cut off or trimmed from the spans."""
-    plain = tokenizer | _SILENT
-    if plain["model"].get("dropout"):
-        plain["model"] = plain["model"] | {"dropout": None}
-    return plain
+    if any(tokenizer.get(key) for key in _SILENT):
+        tokenizer = tokenizer | dict.fromkeys(_SILENT)
+    if tokenizer["model"].get("dropout"):
+        tokenizer = tokenizer | {"model": tokenizer["model"] | {"dropout": None}}
+    return tokenizer
+
+
+def _dense(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The file without the added tokens among the model's, if these have holes in their numbering.
+
+    fastokens refuses holes, and takes the ids of added tokens from their own list.
+    """
+    vocab = tokenizer["model"]["vocab"]
+    if not isinstance(vocab, dict) or not vocab or max(vocab.values()) < len(vocab):
+        return tokenizer
+    added = {token["content"] for token in tokenizer.get("added_tokens") or []}
+    model = tokenizer["model"] | {"vocab": {token: i for token, i in vocab.items() if token not in added}}
+    return tokenizer | {"model": model}

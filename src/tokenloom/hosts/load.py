@@ -109,7 +109,7 @@ def _from_file(
     return SentencePieceTokenizer(data, name)
 
 
-def _ranks(data: bytes, name: str, pattern: str | None, special: dict[str, int] | None) -> str:
+def _ranks(data: bytes, name: str, pattern: str | None, special: dict[str, int] | None) -> dict[str, Any]:
     if pattern is not None:
         return ranks_json(data, pattern, special or {}, name)
     if (known := known_ranks(data)) is None:

@@ -7,10 +7,13 @@ white space); bytes may not.
 # T tokens of one text, C characters
 
 import numpy as np
+import regex
 
 from ..core.vocabulary import Kind, Vocabulary
 
-__all__ = ["ends_by_length", "ends_by_span", "spell"]
+__all__ = ["ends_by_length", "ends_by_span", "owned_lengths", "spell"]
+
+_MARKS = regex.compile(r"\p{M}+")
 
 
 def spell(vocab: Vocabulary, ids_T: np.ndarray) -> np.ndarray:
@@ -45,7 +48,7 @@ def ends_by_span(spans_T2: np.ndarray, lengths_T: np.ndarray, text: str) -> np.n
     """Byte position after each token, int64 (T,), from character spans.
 
     Token i ends where its span ends, never before the one in front of it: what lies between two spans goes to the later
-    token. Tokens whose spans overlap cut a character; if their own bytes are as many as the stretch that they share,
+    token, but combining marks, which a normaliser has joined to the letter before them, stay with that. Tokens whose spans overlap cut a character; if their own bytes are as many as the stretch that they share,
     the stretch is cut by those, otherwise the first takes the character.
 
     Args:
@@ -56,6 +59,7 @@ def ends_by_span(spans_T2: np.ndarray, lengths_T: np.ndarray, text: str) -> np.n
     if not spans_T2.size:
         return np.zeros(0, np.int64)
     byte_of_C = _byte_positions(text)
+    spans_T2 = _with_marks(spans_T2, text)
     begin_T, end_T = byte_of_C[spans_T2[:, 0]], np.maximum.accumulate(byte_of_C[spans_T2[:, 1]])
     first_T = np.ones(end_T.size, bool)
     first_T[1:] = begin_T[1:] >= end_T[:-1]
@@ -67,6 +71,19 @@ def ends_by_span(spans_T2: np.ndarray, lengths_T: np.ndarray, text: str) -> np.n
     before_T = (np.cumsum(owned) - owned)[group_T]
     by_length_T = begin_T[firsts][group_T] + np.cumsum(lengths_T) - before_T
     return np.where(exact[group_T], by_length_T, end_T)
+
+
+def _with_marks(spans_T2: np.ndarray, text: str) -> np.ndarray:
+    """Spans lengthened over the combining marks right behind them that no token claims."""
+    runs = [] if text.isascii() else [match.span() for match in _MARKS.finditer(text)]
+    if not runs:
+        return spans_T2
+    past_C = np.arange(len(text) + 1)
+    for begin, end in runs:
+        past_C[begin:end] = end
+    ends_T = spans_T2[:, 1]
+    next_T = np.append(spans_T2[1:, 0], len(text))
+    return np.stack([spans_T2[:, 0], np.maximum(ends_T, np.minimum(past_C[ends_T], next_T))], axis=1)
 
 
 def _byte_positions(text: str) -> np.ndarray:

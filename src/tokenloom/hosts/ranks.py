@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import TokenizerError
-from .surface import BYTE_ALPHABET
+from .surface import from_alphabet, to_alphabet
 
 __all__ = ["GPT2_PATTERN", "byte_level_json", "gpt2_json", "known_ranks", "ranks_json"]
 
@@ -63,8 +63,8 @@ def known_ranks(data: bytes) -> tuple[str, dict[str, int]] | None:
     return _KNOWN.get(hashlib.sha256(data).hexdigest())
 
 
-def ranks_json(data: bytes, pattern: str, special: dict[str, int], name: str) -> str:
-    """The text of a `tokenizer.json` that cuts as tiktoken does with this rank file.
+def ranks_json(data: bytes, pattern: str, special: dict[str, int], name: str) -> dict[str, Any]:
+    """A `tokenizer.json`, parsed, that cuts as tiktoken does with this rank file.
 
     Args:
         data: content of the file, lines of `base64(token) rank`.
@@ -95,14 +95,9 @@ def byte_level_json(
     pattern: str,
     special: dict[str, int],
     name: str,
-) -> str:
-    """The text of a `tokenizer.json` for byte-level BPE from plain bytes."""
-    to_alphabet = str.maketrans(dict(enumerate(BYTE_ALPHABET)))
-
-    def written(token: bytes) -> str:
-        return token.decode("latin-1").translate(to_alphabet)
-
-    vocab = {written(token): i for token, i in ids.items()}
+) -> dict[str, Any]:
+    """A `tokenizer.json`, parsed, for byte-level BPE from plain bytes."""
+    vocab = {to_alphabet(token): i for token, i in ids.items()}
     taken = set(ids.values())
     for token, i in special.items():
         if token in vocab or i in taken:
@@ -123,29 +118,26 @@ def byte_level_json(
     }
     model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
-    model |= {"vocab": vocab, "merges": [[written(left), written(right)] for left, right in merges]}
+    model |= {"vocab": vocab, "merges": [[to_alphabet(left), to_alphabet(right)] for left, right in merges]}
     whole = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None}
     whole |= {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]}}
-    return json.dumps(whole | {"post_processor": None, "decoder": byte_level, "model": model}, ensure_ascii=False)
+    return whole | {"post_processor": None, "decoder": byte_level, "model": model}
 
 
-def gpt2_json(encoder: Path, merges: Path) -> str:
-    """The text of a `tokenizer.json` from the two files GPT-2 was published in, `encoder.json` and `vocab.bpe`.
+def gpt2_json(encoder: Path, merges: Path) -> dict[str, Any]:
+    """A `tokenizer.json`, parsed, from the two files GPT-2 was published in, `encoder.json` and `vocab.bpe`.
 
     Raises: TokenizerError: they are not that.
     """
-    to_byte = {char: byte for byte, char in enumerate(BYTE_ALPHABET)}
-
-    def read(token: str) -> bytes:
-        return bytes(to_byte[char] for char in token)
-
     try:
         ids: dict[str, int] = json.loads(encoder.read_text(encoding="utf-8"))
         lines = merges.read_text(encoding="utf-8").splitlines()
         special = {token: i for token, i in ids.items() if token == "<|endoftext|>"}
-        plain = {read(token): i for token, i in ids.items() if token not in special}
+        plain = {from_alphabet(token): i for token, i in ids.items() if token not in special}
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-        return byte_level_json(plain, [(read(a), read(b)) for a, b in pairs], GPT2_PATTERN, special, str(encoder))
+        return byte_level_json(
+            plain, [(from_alphabet(a), from_alphabet(b)) for a, b in pairs], GPT2_PATTERN, special, str(encoder)
+        )
     except (ValueError, KeyError, AttributeError) as error:
         raise TokenizerError(
             f"{encoder} and {merges.name} are not GPT-2's encoder.json and vocab.bpe: {error}"

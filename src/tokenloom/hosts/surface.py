@@ -11,7 +11,7 @@ from typing import Any
 from ..core.errors import VocabularyError
 from ..core.vocabulary import Kind, Vocabulary
 
-__all__ = ["BYTE_ALPHABET", "parts", "surface_vocabulary"]
+__all__ = ["from_alphabet", "parts", "surface_vocabulary", "to_alphabet"]
 
 
 def _byte_alphabet() -> list[str]:
@@ -20,11 +20,29 @@ def _byte_alphabet() -> list[str]:
     return [chr(byte) if byte in printable else chr(256 + next(rest)) for byte in range(256)]
 
 
-#: GPT-2's character for each byte: printable Latin-1 stands for itself, the others for U+0100, U+0101, ... in order.
-BYTE_ALPHABET = _byte_alphabet()
+# GPT-2's character for each byte: printable Latin-1 stands for itself, the others for U+0100, U+0101, ... in order.
+_ALPHABET = _byte_alphabet()
+_FROM_LATIN_1 = str.maketrans(dict(enumerate(_ALPHABET)))
 # A lone surrogate where Latin-1 has no letter of the alphabet: such a token is then no byte-level token.
-_TO_LATIN_1 = dict.fromkeys(range(256), "�") | {ord(c): chr(byte) for byte, c in enumerate(BYTE_ALPHABET)}
+_TO_LATIN_1 = dict.fromkeys(range(256), "�") | {ord(c): chr(byte) for byte, c in enumerate(_ALPHABET)}
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def to_alphabet(token: bytes) -> str:
+    """A byte-level token as `tokenizer.json` writes it.
+
+    >>> to_alphabet(b" the")
+    'Ġthe'
+    """
+    return token.decode("latin-1").translate(_FROM_LATIN_1)
+
+
+def from_alphabet(token: str) -> bytes:
+    """The bytes of a byte-level token.
+
+    Raises: UnicodeEncodeError: a character is not of the alphabet.
+    """
+    return token.translate(_TO_LATIN_1).encode("latin-1")
 
 
 def surface_vocabulary(tokenizer: dict[str, Any], name: str) -> Vocabulary:
@@ -35,7 +53,6 @@ def surface_vocabulary(tokenizer: dict[str, Any], name: str) -> Vocabulary:
     model = tokenizer["model"]
     entries = list(_entries(model["vocab"]))
     added = tokenizer.get("added_tokens") or []
-    # Added tokens are matched in the text as they are written, whatever the notation of the rest.
     plain = {token["id"]: token["content"] for token in added}
     special = {token["id"] for token in added if token["special"]} | _unknown(model, entries)
     highest = max([i for i, _ in entries] + list(plain), default=-1)
@@ -44,12 +61,12 @@ def surface_vocabulary(tokenizer: dict[str, Any], name: str) -> Vocabulary:
     for i, token in entries:
         if i < 0 or kinds[i] != Kind.UNUSED:
             raise VocabularyError(f"{name}: {token!r} has id {i}, which is negative or has a token already")
-        if i in special or i in plain:
-            tokens[i], kinds[i] = plain.get(i, token).encode("utf-8", "surrogatepass"), Kind.NORMAL
-        else:
-            tokens[i], kinds[i] = surface(token)
+        tokens[i], kinds[i] = surface(token)
+    # Added tokens are matched in the text as they are written, whatever the notation of the rest; but a SentencePiece
+    # token in this list too (Gemma's runs of `▁`) comes from the model, for there is no `▁` in texts.
     for i, token in plain.items():
-        tokens[i], kinds[i] = token.encode("utf-8", "surrogatepass"), Kind.NORMAL
+        if not (kinds[i] == Kind.NORMAL and b" " in tokens[i] and "▁" in token):
+            tokens[i], kinds[i] = token.encode("utf-8", "surrogatepass"), Kind.NORMAL
     for i in special:
         kinds[i] = Kind.SPECIAL
     for i, token in enumerate(tokens):
@@ -108,7 +125,7 @@ def _byte_level(token: str, suffix: str | None) -> tuple[bytes, Kind]:
     if suffix and token.endswith(suffix):
         token, mark = token[: -len(suffix)], b" "
     try:
-        return token.translate(_TO_LATIN_1).encode("latin-1") + mark, Kind.NORMAL
+        return from_alphabet(token) + mark, Kind.NORMAL
     except UnicodeEncodeError:
         return token.encode("utf-8", "surrogatepass") + mark, Kind.NORMAL
 
