@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import TokenizerError
+from ..core.errors import InvalidInput, TokenizerError
 from ..core.segmentation import Ragged, Segmentation
 from ..core.store import atomic_write
 from ..core.tokenizer import as_bytes
@@ -96,12 +96,15 @@ class HostTokenizer(ABC):
         Args:
             texts: any iterable; what it yields is not kept.
             threads: 1 keeps the engine to the calling thread; None lets it use all cores.
-        Raises: TokenizerError: the vocabulary has no token for some of a text, or the engine failed.
+        Raises: TokenizerError: the vocabulary has no token for some of a text, or the engine failed; InvalidInput: one
+            text instead of many.
 
         >>> from tokenloom.hosts import load_tokenizer
         >>> load_tokenizer("bytes").encode_batch(["ab", b"", "c"]).starts.tolist()
         [0, 2, 2, 3]
         """
+        if isinstance(texts, str | bytes):
+            raise InvalidInput("encode_batch takes many texts; for one text use encode, or give [text]")
         parts = [self._batch(batch, threads) for batch in _batches(texts)]
         if len(parts) == 1:
             return parts[0]
@@ -123,10 +126,11 @@ class HostTokenizer(ABC):
     def save(self, path: str | Path) -> None:
         """Write the tokenizer to the file `path`, from which `load_tokenizer` reads it; whole or not at all.
 
-        Raises: StoreError: it cannot be written.
+        Raises: StoreError: it cannot be written; TokenizerError: `bytes`, which no file stores.
         """
+        content = self._file()
         with atomic_write(path) as file:
-            file.write(self._file())
+            file.write(content)
 
     def _batch(self, texts: list[str | bytes], threads: int | None) -> Ragged:
         runs: list[str | bytes] = []

@@ -127,7 +127,37 @@ def _plain(tokenizer: dict[str, Any]) -> dict[str, Any]:
         tokenizer = tokenizer | dict.fromkeys(_SILENT)
     if tokenizer["model"].get("dropout"):
         tokenizer = tokenizer | {"model": tokenizer["model"] | {"dropout": None}}
-    return tokenizer
+    return _unspoken(tokenizer)
+
+
+def _unspoken(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The file with special tokens taken out of reach of a model that looks up whole words.
+
+    Such a model finds "<s>" in a text even when the engine was told to read special tokens as text. Under a name that no
+    text contains, their ids stay taken. Plain BPE reaches only what its merges build.
+    """
+    model, added = tokenizer["model"], tokenizer.get("added_tokens") or []
+    if model["type"] == "BPE" and not model.get("ignore_merges"):
+        return tokenizer
+    vocab = model["vocab"]
+    known = vocab if isinstance(vocab, dict) else {piece for piece, _ in vocab}
+    unknown = _unknown_token(model)
+    hidden = {t["content"]: f"\U0010ffff{t['id']}" for t in added if t["special"] and t["content"] in known}
+    hidden.pop(unknown, None)
+    if not hidden:
+        return tokenizer
+    if isinstance(vocab, dict):
+        vocab = {hidden.get(token, token): i for token, i in vocab.items()}
+    else:
+        vocab = [[hidden.get(piece, piece), score] for piece, score in vocab]
+    added = [token for token in added if token["content"] not in hidden]
+    return tokenizer | {"model": model | {"vocab": vocab}, "added_tokens": added}
+
+
+def _unknown_token(model: dict[str, Any]) -> str | None:
+    if model["type"] == "Unigram":
+        return None if model.get("unk_id") is None else model["vocab"][model["unk_id"]][0]
+    return model.get("unk_token")
 
 
 def _dense(tokenizer: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import TokenizerError
 from ..core.store import digest_of
 from ..core.tokenizer import as_bytes
 from ..core.vocabulary import Vocabulary
@@ -36,7 +37,7 @@ class ByteTokenizer(HostTokenizer):
         return {"format": "bytes"}
 
     def _file(self) -> bytes:
-        raise NotImplementedError
+        raise TokenizerError("the tokenizer 'bytes' needs no file: load_tokenizer('bytes')")
 
     def _ids(self, texts: list[str], threads: int | None) -> tuple[np.ndarray, np.ndarray]:
         chunks = [as_bytes(text) for text in texts]
