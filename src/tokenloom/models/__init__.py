@@ -1,0 +1,1 @@
+"""Plain, reusable models and the loop that trains them."""
