@@ -11,9 +11,9 @@ __all__ = ["evidence"]
 
 def evidence(
     context: typer.Context,
-    slug: Annotated[str, typer.Argument(help="The system, as `tokenloom papers` names it.")],
+    slug: Annotated[str, typer.Argument(metavar="SLUG", help="The system, as `tokenloom papers` names it.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of result.json and pictures.  [default: results/SLUG]")
+        Path | None, typer.Option(help="Folder of result.json and pictures.", show_default="results/SLUG")
     ] = None,
 ) -> None:
     """Run the experiment of one system again and write its result.json and pictures.
@@ -34,4 +34,5 @@ def evidence(
     typer.main.get_command(own).main(
         [str(folder), *context.args], prog_name=f"tokenloom evidence {slug}", standalone_mode=False
     )
-    typer.echo(str(folder / "result.json"))
+    if (folder / "result.json").is_file():  # --help writes none
+        typer.echo(str(folder / "result.json"))

@@ -16,7 +16,7 @@ def papers(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of objects, one per system.")] = False,
 ) -> None:
     """List the published systems that tokenloom holds or will hold."""
-    from ..core.catalogue import catalogue
+    from ..core.catalogue import STAGES, catalogue
 
     systems = catalogue().select(stage=stage, status=status)
     if as_json:
@@ -28,14 +28,17 @@ def papers(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("system", "stage", "status"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("what it does")
+    table.add_column("system", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     table.add_column("year", no_wrap=True)
-    for system in systems:
-        status_ = f"[{_STYLE[system.status]}]{system.status}[/]"
-        table.add_row(system.slug, system.stage, status_, escape(system.summary), str(system.year))
-    console = Console()
+    table.add_column("what it does")
+    for place in STAGES:
+        if there := [system for system in systems if system.stage == place]:
+            table.add_row(f"[bold]{place}[/]")
+        for system in there:
+            style = _STYLE[system.status]
+            table.add_row(f"  {system.slug}", f"[{style}]{system.status}[/]", str(system.year), escape(system.summary))
+    console = Console(highlight=False)
     console.print(table)
     counts = {s: sum(system.status == s for system in systems) for s in _STYLE}
-    console.print(f"\n{len(systems)} systems: {', '.join(f'{n} {s}' for s, n in counts.items() if n)}", highlight=False)
+    console.print(f"\n{len(systems)} systems: {', '.join(f'{n} {s}' for s, n in counts.items() if n)}")
