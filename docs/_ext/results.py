@@ -29,7 +29,7 @@ class Results(SphinxDirective):
             lines += [f"| | {' | '.join(names)} | paper |", "|---|" + "---:|" * len(names) + "---|"]
             for figure in figures:
                 cells = [_shown(figure["ours"].get(name)) for name in names]
-                unit = f", {figure['unit']}" if figure.get("unit") else ""
+                unit = f" ({figure['unit']})" if figure.get("unit") else ""
                 lines.append(f"| {figure['name']}{unit} | {' | '.join(cells)} | {figure.get('paper', '')} |")
             lines += ["", f"Mean ± standard deviation over {len(result.get('seeds', []))} seeds.", ""]
         for picture in result.get("pictures", []):
