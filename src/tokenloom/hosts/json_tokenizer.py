@@ -10,10 +10,12 @@ import numpy as np
 from ..core.errors import InvalidInput, TokenizerError
 from ..core.store import digest_of
 from ..core.vocabulary import Vocabulary
-from .engines import FastokensEngine, TokenizersEngine, same_ids
+from .engines import FastokensEngine, Flat, TokenizersEngine
 from .host import HostTokenizer
 from .offsets import ends_by_span, owned_lengths
+from .probe import same_ids
 from .surface import surface_vocabulary
+from .words import WordsEngine, word_pattern
 
 __all__ = ["JsonTokenizer"]
 
@@ -43,26 +45,26 @@ class JsonTokenizer(HostTokenizer):
         self._engine = self._choose(engine, trusted)
         self.engine = self._engine.name
 
-    def _choose(self, engine: str | None, trusted: bool) -> TokenizersEngine | FastokensEngine:
+    def _choose(self, engine: str | None, trusted: bool) -> TokenizersEngine | FastokensEngine | WordsEngine:
         if engine == "fastokens" and trusted:
             return self._fast()
         if engine == "tokenizers":
-            return self._reference
+            return self._by_words(trusted)
         if not FastokensEngine.installed():
             if engine is None:
-                return self._reference
+                return self._by_words(trusted)
             raise TokenizerError("engine='fastokens' is not installed: pip install 'tokenloom[data]'")
         try:
             fast = self._fast()
             agree = same_ids(fast, self._reference, self._json)
         except TokenizerError as error:
             if engine is None:
-                return self._reference
+                return self._by_words(trusted)
             raise TokenizerError(f"fastokens cannot read {self.name}: {error}") from error
         if agree:
             return fast
         if engine is None:
-            return self._reference
+            return self._by_words(trusted)
         raise TokenizerError(f"fastokens gives other ids for {self.name} than tokenizers; use engine='tokenizers'")
 
     @cached_property
@@ -73,6 +75,13 @@ class JsonTokenizer(HostTokenizer):
     def _fast(self) -> FastokensEngine:
         plain = _dense(_plain(self._json))
         return FastokensEngine(self._text if plain is self._json else json.dumps(plain, ensure_ascii=False))
+
+    def _by_words(self, trusted: bool) -> TokenizersEngine | WordsEngine:
+        """`tokenizers`, asked about each different word once where the file lets words be told without it."""
+        if (pattern := word_pattern(self._json)) is None:
+            return self._reference
+        words = WordsEngine(self._reference, pattern)
+        return words if trusted or same_ids(words, self._reference, self._json) else self._reference
 
     @cached_property
     def vocab(self) -> Vocabulary:
@@ -99,7 +108,9 @@ class JsonTokenizer(HostTokenizer):
     def _file(self) -> bytes:
         return self._text.encode("utf-8", "surrogatepass")
 
-    def _ids(self, texts: list[str], threads: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def _ids(self, texts: list[str], threads: int | None) -> Flat:
+        if self._engine.name == FastokensEngine.name and any(FastokensEngine.disputed in text for text in texts):
+            return self._reference.flat(texts, threads)
         return self._engine.flat(texts, threads)
 
     def _ends(self, text: str, ids_T: np.ndarray) -> np.ndarray:
