@@ -1,0 +1,30 @@
+"""`tokenloom`: one command a file; what is heavy is imported inside the commands, so that help is quick."""
+
+import sys
+
+import typer
+
+from ..core.errors import TokenloomError
+from .evidence import evidence
+from .papers import papers
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="One toolkit for tokens: cut, look inside, move, reduce and predict them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(papers)
+# What evidence does not know belongs to the system's own experiment.
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(evidence)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one red line on standard error and exit code 1."""
+    try:
+        app()
+    except TokenloomError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
