@@ -384,6 +384,20 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         train(small(), text(), steps=3, warmup=0, checkpoint=tmp_path)
 
 
+@pytest.mark.parametrize("record", [[], {}, {"format": 1, "kind": "transformer", "sha256": {}}], ids=str)
+def test_a_record_that_is_no_checkpoint_is_refused(tmp_path, record):
+    (tmp_path / "checkpoint.json").write_text(json.dumps(record))
+    with pytest.raises(StoreError, match="no checkpoint of a training"):
+        train(small(), text(), steps=3, warmup=0, checkpoint=tmp_path)
+
+
+def test_batches_with_a_state_do_not_go_on_where_ones_without_began(tmp_path):
+    with pytest.raises(Stopped):
+        train(small(), iter(text()), steps=3, warmup=0, every=1, checkpoint=tmp_path, progress=stop_at(2))
+    with pytest.raises(StoreError, match="keep no state"):
+        train(small(), text(), steps=3, warmup=0, every=1, checkpoint=tmp_path)
+
+
 @pytest.mark.parametrize(
     "examples, words",
     [

@@ -268,8 +268,9 @@ class _State:
 
     def load(self, folder: Path, batches: Iterable[Batch], device: torch.device) -> None:
         record = read_json(folder / "checkpoint.json")
-        if record.get("kind") != "training" or record.get("format") != FORMAT:
-            raise StoreError(f"{folder} holds {record.get('kind')!r} in format {record.get('format')!r}")
+        written = {"format", "kind", "settings", "ledger", "predicted", "scaler", "batches", "file", "sha256"}
+        if not isinstance(record, dict) or set(record) != written or record["format"] != FORMAT:
+            raise StoreError(f"{folder / 'checkpoint.json'} is no checkpoint of a training in format {FORMAT}")
         for name, value in self.settings.items():
             if record["settings"].get(name) != value:
                 raise StoreError(f"{folder} was begun with {name}={record['settings'].get(name)}, not {value}")

@@ -84,6 +84,9 @@ class Transformer(nn.Module):
     Raises: InvalidInput: numbers that do not fit together.
     """
 
+    cos_TC: Tensor
+    sin_TC: Tensor
+
     def __init__(
         self,
         *,
@@ -114,10 +117,11 @@ class Transformer(nn.Module):
         self.config = TransformerConfig(
             vocab_size, width, layers, heads, kv_heads, hidden, context, dropout, tied, rope_base, norm_eps
         )
-        self.embed = nn.Embedding(vocab_size, width)
-        self.blocks = nn.ModuleList(_Block(self.config) for _ in range(layers))
-        self.norm = nn.RMSNorm(width, eps=norm_eps)
-        self.head = nn.Linear(width, vocab_size, bias=False)
+        with torch.random.fork_rng(devices=[]):  # torch's own initial weights, replaced below, draw from its generator
+            self.embed = nn.Embedding(vocab_size, width)
+            self.blocks = nn.ModuleList(_Block(self.config) for _ in range(layers))
+            self.norm = nn.RMSNorm(width, eps=norm_eps)
+            self.head = nn.Linear(width, vocab_size, bias=False)
         if tied:
             self.head.weight = self.embed.weight
         frequencies_C = rope_base ** (-torch.arange(0, width // heads, 2).float() / (width // heads))
@@ -235,11 +239,18 @@ class Transformer(nn.Module):
         """
         folder = Path(folder)
         record = read_json(folder / "tokenloom.json")
-        if record.get("kind") != "transformer" or record.get("format") != FORMAT:
-            raise StoreError(f"{folder} holds {record.get('kind')!r} in format {record.get('format')!r}")
-        for name, digest in record["sha256"].items():
-            if sha256_file(folder / name) != digest:
-                raise StoreError(f"{folder / name} is not the file that was written; its SHA-256 differs")
+        kind, version, digests = (
+            record.get(key) if isinstance(record, dict) else None for key in ("kind", "format", "sha256")
+        )
+        if kind != "transformer" or version != FORMAT or not isinstance(digests, dict):
+            raise StoreError(
+                f"{folder / 'tokenloom.json'} tells of {kind!r} in format {version!r}, not a transformer in {FORMAT}"
+            )
+        for name in ("config.json", "model.safetensors"):
+            if sha256_file(folder / name) != digests.get(name):
+                raise StoreError(
+                    f"{folder / name} is not the file that was written; tokenloom.json has another SHA-256"
+                )
         model = cls(**read_json(folder / "config.json"))
         load_model(model, str(folder / "model.safetensors"))
         return model
