@@ -14,6 +14,7 @@ def verify(
 ) -> None:
     """Check sizes, SHA-256, counts and ids of every file the manifest lists; exit code 1 when one is wrong."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
     from rich.table import Table
 
@@ -26,7 +27,7 @@ def verify(
     if quiet:
         return
     table = Table(box=None, pad_edge=False, show_header=False)
-    vocabulary = f"{manifest.tokenizer['name']}, {manifest.tokenizer['vocab_size']:,} tokens"
+    vocabulary = f"{escape(manifest.tokenizer['name'])}, {manifest.tokenizer['vocab_size']:,} tokens"
     for name, value in (
         ("shards", f"{len(manifest.shards):,} ({manifest.settings['format']})"),
         ("documents", f"{manifest.totals['documents']:,}"),

@@ -120,15 +120,19 @@ def shard_reader(folder: str | os.PathLike[str], manifest: Manifest, index: int)
     Raises: StoreError: a file is missing, has another size, or is not what the manifest says of it.
     """
     shard = manifest.shards[index]
+    _check_sizes(Path(folder), shard)
+    return _READERS[manifest.settings["format"]](Path(folder), dict(shard))
+
+
+def _check_sizes(folder: Path, shard: Mapping[str, Any]) -> None:
     for file in shard["files"]:
-        path = Path(folder) / file["name"]
+        path = folder / file["name"]
         try:
             size = path.stat().st_size
         except OSError as error:
             raise StoreError(f"{path} is listed in the manifest but cannot be read: {error.strerror}") from error
         if size != file["bytes"]:
             raise StoreError(f"{path}: {size} bytes, but the manifest says {file['bytes']}")
-    return _READERS[manifest.settings["format"]](Path(folder), dict(shard))
 
 
 def verify_shards(folder: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None) -> Manifest:
@@ -145,7 +149,7 @@ def verify_shards(folder: str | os.PathLike[str], progress: Callable[[int, int],
     wrong, done = [], 0
     for index, size in enumerate(sizes):
         try:
-            _verify(folder, manifest, index)
+            _verify(Path(folder), manifest, index)
         except StoreError as error:
             wrong.append(str(error))
         done += size
@@ -157,12 +161,11 @@ def verify_shards(folder: str | os.PathLike[str], progress: Callable[[int, int],
     return manifest
 
 
-def _verify(folder: str | os.PathLike[str], manifest: Manifest, index: int) -> None:
-    reader = shard_reader(folder, manifest, index)
-    for file in manifest.shards[index]["files"]:
-        path = Path(folder) / file["name"]
+def _verify(folder: Path, manifest: Manifest, index: int) -> None:
+    shard = manifest.shards[index]
+    _check_sizes(folder, shard)
+    for file in shard["files"]:
+        path = folder / file["name"]
         if (digest := sha256_file(path)) != file["sha256"]:
-            raise StoreError(
-                f"{path}: its content has changed: SHA-256 {digest}, but the manifest says {file['sha256']}"
-            )
-    reader.check(manifest.tokenizer["vocab_size"])
+            raise StoreError(f"{path} has changed: its SHA-256 is {digest}, but the manifest says {file['sha256']}")
+    shard_reader(folder, manifest, index).check(manifest.tokenizer["vocab_size"])

@@ -106,10 +106,13 @@ class MegatronReader:
             raise StoreError(f"{index}: its header says {header}; the manifest asks for {expected}")
         if data.stat().st_size != self.tokens * dtype.itemsize:
             raise StoreError(f"{data}: {data.stat().st_size} bytes are not {self.tokens} ids of {dtype.name}")
-        self._lengths = _mapped(index, "<i4", n, _HEADER.size)
-        self._pointers = _mapped(index, "<i8", n, _HEADER.size + 4 * n)
-        self._marks = _mapped(index, "<i8", n + 1, _HEADER.size + 12 * n)
-        self._ids = _mapped(data, dtype, self.tokens, 0)
+        # One map a file: the kernel allows some 65,000 of them to a process.
+        table = np.memmap(index, np.uint8, "r", _HEADER.size)
+        self._lengths = table[: 4 * n].view("<i4")
+        self._pointers = table[4 * n : 12 * n].view("<i8")
+        self._marks = table[12 * n :].view("<i8")
+        # An empty file cannot be mapped.
+        self._ids = np.memmap(data, dtype, "r") if self.tokens else np.empty(0, dtype)
         self._index = index
 
     def document(self, i: int) -> np.ndarray:
@@ -134,10 +137,3 @@ class MegatronReader:
         if (self._marks != np.arange(self.documents + 1)).any():
             raise StoreError(f"{self._index}: its document marks are not 0 … {self.documents}")
         check_range(self._index.with_suffix(".bin"), self._ids, vocab_size)
-
-
-def _mapped(path: Path, dtype: Any, count: int, offset: int) -> np.ndarray:
-    """A read-only memory map; an empty file, which cannot be mapped, is an empty array."""
-    if count == 0:
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype, "r", offset, (count,))

@@ -128,13 +128,13 @@ class ParquetReader:
     """
 
     def __init__(self, folder: Path, receipt: dict[str, Any]) -> None:
-        pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
+        self._pa, pq = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         self._path = Path(folder) / receipt["files"][0]["name"]
         self.documents, self.tokens = receipt["documents"], receipt["tokens"]
         try:
             self._file = pq.ParquetFile(self._path, memory_map=True)
             tokens = json.loads(self._file.metadata.metadata[_TOKENS_KEY])
-        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        except (self._pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{self._path}: not a Parquet shard of tokenloom: {error}") from error
         groups = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._first_document = np.concatenate([[0], np.cumsum(groups, dtype=np.int64)])
@@ -153,7 +153,11 @@ class ParquetReader:
         """Flat ids of a row group and where its documents begin."""
         if number not in self._decoded:
             # One thread: the reader may live in a forked worker, which inherits no thread pool.
-            column = self._file.read_row_group(number, columns=["ids"], use_threads=False).column(0).combine_chunks()
+            try:
+                table = self._file.read_row_group(number, columns=["ids"], use_threads=False)
+            except (self._pa.ArrowException, OSError) as error:
+                raise StoreError(f"{self._path}: row group {number} cannot be decoded: {error}") from error
+            column = table.column(0).combine_chunks()
             ids = column.values.to_numpy()
             ids.flags.writeable = False
             if ids.size != self._first_token[number + 1] - self._first_token[number]:

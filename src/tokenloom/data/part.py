@@ -116,5 +116,6 @@ class Part:
     def discard(self) -> None:
         """Remove the file; a committed one stays."""
         self._discarded = True
-        with suppress(_Discarded):
+        # Closing the file flushes its buffer, which fails once more on a full disk; it is removed all the same.
+        with suppress(_Discarded, StoreError):
             self._stack.__exit__(_Discarded, _Discarded(), None)
