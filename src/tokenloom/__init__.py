@@ -16,7 +16,7 @@ _NAMES = {
     "align": "tokenloom.core.segmentation:align",
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
-__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "models", "testing", "tokenize"))
+__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "testing", "tokenize"))
 
 __all__ = [
     "BPEDropout",
@@ -32,6 +32,7 @@ __all__ = [
     "data",
     "hosts",
     "load_tokenizer",
+    "measure",
     "models",
     "testing",
     "tokenize",

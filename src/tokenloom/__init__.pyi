@@ -13,6 +13,7 @@ from tokenloom.tokenize.text.stochastok import StochasTok as StochasTok
 from . import core as core
 from . import data as data
 from . import hosts as hosts
+from . import measure as measure
 from . import models as models
 from . import testing as testing
 from . import tokenize as tokenize

@@ -74,6 +74,16 @@ def test_every_public_name_can_be_had_and_is_listed():
         assert name in dir(tokenloom)
 
 
+@pytest.mark.parametrize("room", sorted({name.split(".")[0] for name in catalogue().public if "." in name}))
+def test_every_public_name_of_a_room_can_be_had_and_is_listed(room):
+    module = getattr(tokenloom, room)
+    names = [name.split(".")[1] for name in catalogue().public if name.startswith(f"{room}.")]
+    assert sorted(names) == module.__all__
+    for name in names:
+        assert getattr(module, name).__name__ == name
+        assert name in dir(module)
+
+
 def test_a_public_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'tokenloom' has no attribute 'Vocabularies'"):
         tokenloom.Vocabularies  # noqa: B018

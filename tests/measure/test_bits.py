@@ -55,6 +55,8 @@ def test_bits_per_byte_of_a_fair_coin_per_byte():
     "log_probs, text, words",
     [
         ([-1.0], b"", "text is empty"),
+        ([], b"ab", r"shape \(0,\); need \(n_tokens,\)"),
+        ([[-1.0]], b"ab", r"shape \(1, 1\)"),
         ([-1.0, 0.1], b"ab", r"log_probs\[1\] is 0\.1"),
         ([-math.inf], b"a", r"log_probs\[0\] is -inf"),
         ([-1.0, math.nan], b"ab", r"log_probs\[1\] is nan"),
@@ -120,6 +122,7 @@ def test_a_hugging_face_model_is_scored_alike():
         ([[1]], [b"a"], {"length": 1}, "length=1"),
         ([[1, 2]], [b"ab"], {"batch": 0}, "batch=0"),
         ([[]], [b""], {}, "text is empty"),
+        ([[1, 2], [13]], [b"ab", b"c"], {"start": 0}, "sequence 1 holds id 13, but the model knows 0 … 12"),
     ],
 )
 def test_text_bits_refuses(ids, texts, changes, words):

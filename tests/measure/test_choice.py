@@ -76,6 +76,8 @@ def test_never_right_is_below_chance():
         ([[1]], [[[1]]], "question 0 has 1 options"),
         ([[]], [[[1], [2]]], "question 0: the question or one of its options is empty"),
         ([[1]], [[[1], []]], "question 0: the question or one of its options is empty"),
+        ([[1]], [[[1], [-1]]], "sequence 1 holds id -1, but the model knows 0 … 12"),
+        ([[13]], [[[1], [2]]], "sequence 0 holds id 13"),
         ([[1] * 16], [[[1], [2]]], "17 positions, but the context holds 16"),
     ],
 )

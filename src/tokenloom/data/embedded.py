@@ -1,4 +1,4 @@
-"""Text samples that travel with the package: thirteen languages, code and numbers, for tests, tables and quick trainings.
+"""Text samples that travel with the package, for tests, tables and quick trainings: thirteen languages, code, words.
 
 Where each comes from and under which terms is told in `samples/SOURCES.md` beside them.
 """
@@ -16,7 +16,7 @@ def samples() -> tuple[str, ...]:
     """Names of the embedded samples, sorted; each holds at most 150 kB of UTF-8.
 
     >>> samples()[:3]
-    ('ar-vandyke', 'code-python', 'de-technical')
+    ('ar-vandyke', 'code-python', 'common-words')
     """
     return tuple(sorted(_files()))
 

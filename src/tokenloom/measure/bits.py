@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import InvalidInput
-from .scoring import log_probs
+from .scoring import log_probs, vocabulary_size
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +26,7 @@ def bits_per_byte(log_probs: np.ndarray, text: bytes) -> float:
         log_probs: natural logarithms, float (n_tokens,), one per token of `text`, each <= 0.
         text: the bytes that were predicted; not empty.
     Returns: bits per byte, >= 0.
-    Raises: InvalidInput: empty `text`, a positive or non-finite log-probability.
+    Raises: InvalidInput: empty `text`, no log-probability, a positive or non-finite one.
 
     >>> bits_per_byte(np.log([0.5, 0.25]), b"abc")
     1.0
@@ -34,6 +34,8 @@ def bits_per_byte(log_probs: np.ndarray, text: bytes) -> float:
     log_probs = np.asarray(log_probs, np.float64)
     if not text:
         raise InvalidInput("text is empty; bits per byte need at least one byte")
+    if log_probs.ndim != 1 or not log_probs.size:
+        raise InvalidInput(f"log_probs has shape {log_probs.shape}; need (n_tokens,) with at least one token")
     wrong = ~(np.isfinite(log_probs) & (log_probs <= 0))
     if wrong.any():
         place = int(wrong.argmax())
@@ -63,7 +65,7 @@ def token_log_probs(
             none: then the first token of a document has the probability 1 / vocabulary size, as a code must pay for it.
         batch: windows of a forward pass.
     Returns: natural logarithms, float64 (n,) for each document.
-    Raises: InvalidInput: `length` below 2.
+    Raises: InvalidInput: `length` below 2, an id that the model does not know.
     """
     if length < 2:
         raise InvalidInput(f"length={length}; a window holds at least 2 ids")
@@ -82,7 +84,7 @@ def token_log_probs(
             scored, end = end, min(end + max(1, length // 2), ids.size)
         counts.append(len(windows) - before)
     parts = iter(log_probs(model, windows, firsts, batch=batch))
-    uniform = -math.log(_vocabulary_size(model)) if start is None else 0.0
+    uniform = -math.log(vocabulary_size(model)) if start is None else 0.0
     results = []
     for document, count in zip(documents, counts):
         known = [np.full(1, uniform)] if start is None and len(document) else []
@@ -113,7 +115,3 @@ def text_bits(
             raise InvalidInput(f"document {i} has {len(document)} ids for {len(text)} bytes")
     scores = token_log_probs(model, documents, length=length, start=start, batch=batch)
     return bits_per_byte(np.concatenate([*scores, np.empty(0)]), b"".join(texts))
-
-
-def _vocabulary_size(model: nn.Module) -> int:
-    return model.config.vocab_size  # type: ignore[union-attr, return-value]

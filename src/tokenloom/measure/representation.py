@@ -65,11 +65,8 @@ def hidden_at_last(model: nn.Module, sequences: Sequence[Sequence[int] | np.ndar
 def representation_distance(hidden_by_word: Sequence[np.ndarray]) -> float:
     """How near the alternative tokenizations of a word lie to each other, relative to those of other words.
 
-    With x the vectors scaled to length 1,
-
-        mean over words w of mean over pairs i < j of |x_wi - x_wj|
-        -----------------------------------------------------------
-        mean over pairs of words v < w of mean over i, j of |x_vi - x_wj|
+    With x the vectors scaled to length 1: the mean over words w of the mean over pairs i < j of `|x_wi - x_wj|`, divided
+    by the mean over pairs of words v < w of the mean over all i, j of `|x_vi - x_wj|`.
 
     0: a word is one point however it is cut; 1: its tokenizations are as far apart as different words.
     The paper leaves open how words with many tokenizations weigh; here all words weigh the same.

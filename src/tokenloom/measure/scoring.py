@@ -14,7 +14,7 @@ from ..core.errors import InvalidInput
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["batches_by_length", "evaluating", "log_probs"]
+__all__ = ["batches_by_length", "evaluating", "log_probs", "vocabulary_size"]
 
 
 @contextmanager
@@ -31,6 +31,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
+def vocabulary_size(model: nn.Module) -> int:
+    """Ids that a `Transformer` or a Hugging Face causal model knows."""
+    return model.config.vocab_size  # type: ignore[union-attr, return-value]
+
+
 def batches_by_length(
     sequences: Sequence[np.ndarray], *, batch: int, model: nn.Module
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
@@ -39,10 +44,10 @@ def batches_by_length(
     Args:
         sequences: integers (n,), none empty.
         batch: sequences of a batch.
-        model: gives the device.
+        model: a `Transformer` or a Hugging Face causal model.
     Returns: indices of the sequences, int64 (B,), and their ids, int64 (B, T), filled up with 0 on the right, which a
         causal model does not see from the left.
-    Raises: InvalidInput: an empty sequence, or `batch` below 1.
+    Raises: InvalidInput: an empty sequence, an id that the model does not know, or `batch` below 1.
     """
     import torch
 
@@ -51,6 +56,14 @@ def batches_by_length(
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
     if (lengths == 0).any():
         raise InvalidInput(f"sequence {lengths.argmin()} is empty")
+    known = vocabulary_size(model)
+    for i, sequence in enumerate(sequences):
+        # Here, not in the forward pass, which on a GPU fails without a word and for the whole process.
+        if not 0 <= sequence.min() <= sequence.max() < known:
+            wrong = sequence.min() if sequence.min() < 0 else sequence.max()
+            raise InvalidInput(
+                f"sequence {i} holds id {wrong}, but the model knows 0 … {known - 1}; whose ids are they?"
+            )
     device = next(model.parameters()).device
     order = np.argsort(-lengths, kind="stable")
     for at in range(0, order.size, batch):
@@ -72,7 +85,7 @@ def log_probs(
         firsts: for each sequence the position of the first id that is scored, 1 … n - 1.
         batch: sequences of a forward pass.
     Returns: natural logarithms, float64 (n - first,) for each sequence.
-    Raises: InvalidInput: a `first` without an id before or at it; an empty sequence.
+    Raises: InvalidInput: a `first` without an id before or at it; an empty sequence, an id that the model does not know.
     """
     import torch
 

@@ -1,1 +1,22 @@
-"""Plain, reusable models and the loop that trains them."""
+"""Layers, one plain transformer, and the published architectures."""
+
+# Made from catalogue.toml by `make generate`; do not edit.
+
+from ..core.lazy import lazy as _lazy
+
+_NAMES = {
+    "Transformer": "tokenloom.models.transformer:Transformer",
+    "pack": "tokenloom.models.batches:pack",
+    "packs": "tokenloom.models.batches:packs",
+    "train": "tokenloom.models.training:train",
+    "windows": "tokenloom.models.batches:windows",
+}
+__getattr__, __dir__ = _lazy(__name__, _NAMES)
+
+__all__ = [
+    "Transformer",
+    "pack",
+    "packs",
+    "train",
+    "windows",
+]
