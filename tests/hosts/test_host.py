@@ -148,6 +148,23 @@ def test_spans_of_characters_become_bytes_also_where_a_normaliser_changed_the_te
     assert KINDS["unigram"].encode("the ﬁé").tokens()[-3:] == ["ﬁ".encode(), b"", "é".encode()]
 
 
+def test_byte_tokens_cut_inside_a_character():
+    unigram = KINDS["unigram"]
+    assert unigram.encode("the ñ").tokens()[-2:] == [b"\xc3", b"\xb1"]
+    # Also where the text's bytes are not those of its tokens: the ligature was taken apart.
+    assert unigram.encode("ﬁñ").tokens()[-2:] == [b"\xc3", b"\xb1"]
+
+
+def test_a_word_mark_before_the_text_owns_no_byte_also_where_characters_tell_the_places():
+    unigram = KINDS["unigram"]
+    seg = unigram.encode("a\ufb01")
+    assert [unigram.vocab[i] for i in seg.ids.tolist()] == [b" ", b"a", b"f", b"i"]
+    assert seg.tokens() == [b"", b"a", "ﬁ".encode(), b""]
+    assert unigram.encode("☕\ufb01").tokens()[:2] == [b"", "☕".encode()[:1]]
+    # A space that the text has is the mark's own.
+    assert unigram.encode(" a\ufb01").tokens() == [b" ", b"a", "ﬁ".encode(), b""]
+
+
 def test_bytes_that_are_not_text_become_byte_tokens_or_the_unknown_token():
     assert KINDS["unigram"].encode(b"\xff").ids.tolist() == [256]
     assert KINDS["word-piece"].encode(b"low\xff").ids.tolist()[-1] == 0

@@ -5,8 +5,10 @@ import sys
 import typer
 
 from ..core.errors import TokenloomError
+from .encode import encode
 from .evidence import evidence
 from .papers import papers
+from .verify import verify
 
 __all__ = ["app", "main"]
 
@@ -16,6 +18,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(encode)
+app.command()(verify)
 app.command()(papers)
 # What evidence does not know belongs to the system's own experiment.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(evidence)

@@ -29,7 +29,14 @@ def lazy(
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, attribute = names[name].partition(":")
-        value = getattr(import_module(module), attribute)
+        try:
+            value = getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name == "torch":  # the one optional package that whole modules are written in
+                from .errors import require
+
+                require("torch", "torch")
+            raise
         setattr(sys.modules[package], name, value)  # the next access is an ordinary one
         return value
 

@@ -46,6 +46,18 @@ class TokenizersEngine:
                 ids_T[starts[i] : starts[i + 1]] = encoding.ids
         return ids_T, starts
 
+    def cut_at(self, character: str) -> "TokenizersEngine":
+        """The same byte-level model with words that `character` parts, itself one; no copy of the vocabulary."""
+        from tokenizers import Tokenizer, pre_tokenizers
+
+        other = TokenizersEngine.__new__(TokenizersEngine)
+        other._tokenizer = Tokenizer(self._tokenizer.model)
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        other._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(character, "isolated"), byte_level]
+        )
+        return other
+
     def spans(self, text: str) -> np.ndarray:
         """First character and the one after the last of each token, int64 (T, 2)."""
         with foreign(self.name):

@@ -2,7 +2,7 @@
 # D documents, R runs of valid text or stray bytes, T tokens
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,12 @@ class HostTokenizer(ABC):
     @abstractmethod
     def _ends(self, text: str, ids_T: np.ndarray) -> np.ndarray:
         """Byte position after each token of `text`, by the engine's own account; for texts that tokens do not spell."""
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], "HostTokenizer"], tuple[dict[str, Any]]]:
+        """Other processes get the spec: engines do not travel."""
+        from .load import tokenizer_from_spec
+
+        return tokenizer_from_spec, (self.spec,)
 
     def __repr__(self) -> str:
         return f"<tokenizer {self.name}: {len(self.vocab)} ids, engine {self.engine}>"

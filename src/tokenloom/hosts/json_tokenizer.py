@@ -12,7 +12,7 @@ from ..core.store import digest_of
 from ..core.vocabulary import Vocabulary
 from .engines import FastokensEngine, Flat, TokenizersEngine
 from .host import HostTokenizer
-from .offsets import ends_by_span, owned_lengths
+from .offsets import ends_by_span
 from .probe import same_ids
 from .surface import surface_vocabulary
 from .words import WordsEngine, word_pattern
@@ -21,6 +21,8 @@ __all__ = ["JsonTokenizer"]
 
 # What these say does not change how a text is cut; for the last, it moves spans.
 _SILENT = ("padding", "truncation", "post_processor")
+# Memory is reserved up to the highest id of a file; published vocabularies have fewer than half a million.
+_MOST_IDS = 1 << 24
 
 
 class JsonTokenizer(HostTokenizer):
@@ -48,24 +50,25 @@ class JsonTokenizer(HostTokenizer):
     def _choose(self, engine: str | None, trusted: bool) -> TokenizersEngine | FastokensEngine | WordsEngine:
         if engine == "fastokens" and trusted:
             return self._fast()
-        if engine == "tokenizers":
-            return self._by_words(trusted)
+        if engine != "tokenizers":
+            fast = self._fast_or_why_not()
+            if isinstance(fast, FastokensEngine):
+                return fast
+            if engine == "fastokens":
+                raise TokenizerError(fast)
+        return self._by_words(trusted)
+
+    def _fast_or_why_not(self) -> FastokensEngine | str:
+        """fastokens, if it gives the ids of `tokenizers`; otherwise what stands in the way."""
         if not FastokensEngine.installed():
-            if engine is None:
-                return self._by_words(trusted)
-            raise TokenizerError("engine='fastokens' is not installed: pip install 'tokenloom[data]'")
+            return "engine='fastokens' is not installed: pip install 'tokenloom[data]'"
+        reference = self._reference  # reads every valid file: what it refuses is refused
         try:
             fast = self._fast()
-            agree = same_ids(fast, self._reference, self._json)
+            agree = same_ids(fast, reference, self._json)
         except TokenizerError as error:
-            if engine is None:
-                return self._by_words(trusted)
-            raise TokenizerError(f"fastokens cannot read {self.name}: {error}") from error
-        if agree:
-            return fast
-        if engine is None:
-            return self._by_words(trusted)
-        raise TokenizerError(f"fastokens gives other ids for {self.name} than tokenizers; use engine='tokenizers'")
+            return f"fastokens cannot read {self.name}: {error}"
+        return fast if agree else f"fastokens gives other ids for {self.name} than tokenizers; use engine='tokenizers'"
 
     @cached_property
     def _reference(self) -> TokenizersEngine:
@@ -78,10 +81,11 @@ class JsonTokenizer(HostTokenizer):
 
     def _by_words(self, trusted: bool) -> TokenizersEngine | WordsEngine:
         """`tokenizers`, asked about each different word once where the file lets words be told without it."""
+        reference = self._reference
         if (pattern := word_pattern(self._json)) is None:
-            return self._reference
-        words = WordsEngine(self._reference, pattern)
-        return words if trusted or same_ids(words, self._reference, self._json) else self._reference
+            return reference
+        words = WordsEngine(reference, pattern)
+        return words if trusted or same_ids(words, reference, self._json) else reference
 
     @cached_property
     def vocab(self) -> Vocabulary:
@@ -114,7 +118,7 @@ class JsonTokenizer(HostTokenizer):
         return self._engine.flat(texts, threads)
 
     def _ends(self, text: str, ids_T: np.ndarray) -> np.ndarray:
-        return ends_by_span(self._reference.spans(text), owned_lengths(self.vocab, ids_T), text)
+        return ends_by_span(self.vocab, ids_T, self._reference.spans(text), text)
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
@@ -125,11 +129,29 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     model = parsed.get("model") if isinstance(parsed, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
         raise TokenizerError(f"{name} is not a tokenizer.json: it has no model with a vocabulary")
+    if (odd := _odd_entry(model["vocab"])) is not None:
+        raise TokenizerError(
+            f"{name}: vocabulary entry {odd!r} is neither a token with its id nor a piece with its score"
+        )
+    for token in parsed.get("added_tokens") or []:
+        if not (isinstance(token, dict) and _is_id(token.get("id")) and {"content", "special"} <= token.keys()):
+            raise TokenizerError(f"{name}: added token {token!r} lacks a valid id, content or special")
     # Files written before tokenizers 0.9 or so leave the type to be guessed.
     model.setdefault(
         "type", "Unigram" if isinstance(model["vocab"], list) else "BPE" if "merges" in model else "WordPiece"
     )
     return parsed
+
+
+def _odd_entry(vocab: dict[Any, Any] | list[Any]) -> Any:
+    """The first entry that is neither token and id nor piece and score, or None."""
+    if isinstance(vocab, dict):
+        return next((entry for entry in vocab.items() if not _is_id(entry[1])), None)
+    return next((e for e in vocab if not (isinstance(e, list) and len(e) == 2 and isinstance(e[0], str))), None)
+
+
+def _is_id(i: Any) -> bool:
+    return type(i) is int and 0 <= i < _MOST_IDS
 
 
 def _plain(tokenizer: dict[str, Any]) -> dict[str, Any]:

@@ -11,23 +11,9 @@ import regex
 
 from ..core.vocabulary import Kind, Vocabulary
 
-__all__ = ["ends_by_length", "ends_by_span", "owned_lengths", "spell"]
+__all__ = ["ends_by_length", "ends_by_span"]
 
 _MARKS = regex.compile(r"\p{M}+")
-
-
-def spell(vocab: Vocabulary, ids_T: np.ndarray) -> np.ndarray:
-    """The bytes that `ids_T` stand for, uint8 (sum of lengths,); special and unused ids have none."""
-    lengths_T = owned_lengths(vocab, ids_T)
-    ends_T = np.cumsum(lengths_T)
-    shift_T = vocab.offsets[ids_T] - (ends_T - lengths_T)
-    total = int(ends_T[-1]) if ends_T.size else 0
-    return vocab.buffer[np.repeat(shift_T, lengths_T) + np.arange(total)]
-
-
-def owned_lengths(vocab: Vocabulary, ids_T: np.ndarray) -> np.ndarray:
-    """Bytes that each of `ids_T` owns, int64 (T,)."""
-    return np.where(vocab.kinds[ids_T] < Kind.SPECIAL, vocab.lengths[ids_T], 0)
 
 
 def ends_by_length(vocab: Vocabulary, ids_T: np.ndarray, data: bytes) -> np.ndarray | None:
@@ -35,29 +21,34 @@ def ends_by_length(vocab: Vocabulary, ids_T: np.ndarray, data: bytes) -> np.ndar
 
     A word mark that the tokenizer put before the text is allowed: the first token is then one byte shorter.
     """
-    spelled = spell(vocab, ids_T)
+    spelled = _spell(vocab, ids_T)
     mark = spelled.size - len(data)
     if mark not in (0, 1) or (mark == 1 and spelled[0] != 0x20):
         return None
     if not np.array_equal(spelled[mark:], np.frombuffer(data, np.uint8)):
         return None
-    return np.cumsum(owned_lengths(vocab, ids_T)) - mark
+    return np.cumsum(_owned_lengths(vocab, ids_T)) - mark
 
 
-def ends_by_span(spans_T2: np.ndarray, lengths_T: np.ndarray, text: str) -> np.ndarray:
+def ends_by_span(vocab: Vocabulary, ids_T: np.ndarray, spans_T2: np.ndarray, text: str) -> np.ndarray:
     """Byte position after each token, int64 (T,), from character spans.
 
     Token i ends where its span ends, never before the one in front of it: what lies between two spans goes to the later
-    token, but combining marks, which a normaliser has joined to the letter before them, stay with that. Tokens whose spans overlap cut a character; if their own bytes are as many as the stretch that they share,
-    the stretch is cut by those, otherwise the first takes the character.
+    token, but combining marks, which a normaliser has joined to the letter before them, stay with that. Tokens whose
+    spans overlap cut a character; if their own bytes are as many as the stretch that they share, the stretch is cut by
+    those, otherwise the first that is more than a word mark takes the character.
 
     Args:
+        vocab: the vocabulary of `ids_T`.
+        ids_T: the tokens of `text`.
         spans_T2: first character and the one after the last, whole numbers (T, 2).
-        lengths_T: bytes that each token owns by itself, int64 (T,).
         text: what was encoded.
     """
-    if not spans_T2.size:
+    if not ids_T.size:
         return np.zeros(0, np.int64)
+    lengths_T = _owned_lengths(vocab, ids_T)
+    marked = bool(lengths_T[0]) and vocab[int(ids_T[0])].startswith(b" ") and not text[0].isspace()
+    lengths_T[0] -= marked  # a word mark that the tokenizer put before the text
     byte_of_C = _byte_positions(text)
     spans_T2 = _with_marks(spans_T2, text)
     begin_T, end_T = byte_of_C[spans_T2[:, 0]], np.maximum.accumulate(byte_of_C[spans_T2[:, 1]])
@@ -67,10 +58,26 @@ def ends_by_span(spans_T2: np.ndarray, lengths_T: np.ndarray, text: str) -> np.n
     lasts = np.append(firsts[1:], end_T.size) - 1
     group_T = np.cumsum(first_T) - 1
     owned = np.add.reduceat(lengths_T, firsts)
-    exact = (lasts > firsts) & (owned == end_T[lasts] - begin_T[firsts])
+    exact_T = ((lasts > firsts) & (owned == end_T[lasts] - begin_T[firsts]))[group_T]
     before_T = (np.cumsum(owned) - owned)[group_T]
-    by_length_T = begin_T[firsts][group_T] + np.cumsum(lengths_T) - before_T
-    return np.where(exact[group_T], by_length_T, end_T)
+    ends_T = np.where(exact_T, begin_T[firsts][group_T] + np.cumsum(lengths_T) - before_T, end_T)
+    if marked and not lengths_T[0]:
+        ends_T[0] = 0
+    return ends_T
+
+
+def _spell(vocab: Vocabulary, ids_T: np.ndarray) -> np.ndarray:
+    """The bytes that `ids_T` stand for, uint8 (sum of lengths,); special and unused ids have none."""
+    lengths_T = _owned_lengths(vocab, ids_T)
+    ends_T = np.cumsum(lengths_T)
+    shift_T = vocab.offsets[ids_T] - (ends_T - lengths_T)
+    total = int(ends_T[-1]) if ends_T.size else 0
+    return vocab.buffer[np.repeat(shift_T, lengths_T) + np.arange(total)]
+
+
+def _owned_lengths(vocab: Vocabulary, ids_T: np.ndarray) -> np.ndarray:
+    """Bytes that each of `ids_T` owns, int64 (T,)."""
+    return np.where(vocab.kinds[ids_T] < Kind.SPECIAL, vocab.lengths[ids_T], 0)
 
 
 def _with_marks(spans_T2: np.ndarray, text: str) -> np.ndarray:

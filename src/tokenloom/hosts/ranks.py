@@ -3,7 +3,6 @@
 A rank file lists tokens in the order in which BPE learnt them, without the pairs that were merged. Running BPE on the bytes
 of a token with the ranks below its own ends in two parts, and that pair is its merge.
 """
-# V tokens
 
 import base64
 import binascii
@@ -13,14 +12,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..core.errors import TokenizerError
+from ..core.errors import TokenizerError, VocabularyError
+from ..core.merges import GPT2_PATTERN, merges_of
+from ..core.vocabulary import Vocabulary
 from .surface import from_alphabet, to_alphabet
 
-__all__ = ["GPT2_PATTERN", "byte_level_json", "gpt2_json", "known_ranks", "ranks_json"]
+__all__ = ["byte_level_json", "gpt2_json", "known_ranks", "ranks_json"]
 
-GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # tiktoken writes `\p{N}{1,3}+`, possessive (see below). Elsewhere this is its older, equal form.
 CL100K_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
@@ -74,18 +72,11 @@ def ranks_json(data: bytes, pattern: str, special: dict[str, int], name: str) ->
     """
     ranks = _read(data, name)
     tokens = sorted(ranks, key=ranks.__getitem__)
-    buffer = np.frombuffer(b"".join(tokens), np.uint8)
-    offsets_V = np.zeros(len(tokens) + 1, np.int64)
-    np.cumsum([len(token) for token in tokens], out=offsets_V[1:])
-    from .merges import merge_points
-
-    cuts_V = merge_points(buffer, offsets_V)
-    if (lost := np.flatnonzero(cuts_V < 0)).size:
-        token = tokens[lost[0]]
-        raise TokenizerError(
-            f"{name}: the tokens before {token!r} (rank {ranks[token]}) do not build it; not BPE ranks"
-        )
-    merges = [(token[:cut], token[cut:]) for token, cut in zip(tokens, cuts_V.tolist(), strict=True) if cut]
+    try:
+        pairs = merges_of(Vocabulary(tokens)).tolist()
+    except VocabularyError as error:
+        raise TokenizerError(f"{name} holds no BPE ranks: {error}") from error
+    merges = [(tokens[left], tokens[right]) for left, right in pairs if left >= 0]
     return byte_level_json(ranks, merges, pattern, special, name)
 
 
@@ -100,28 +91,39 @@ def byte_level_json(
     vocab = {to_alphabet(token): i for token, i in ids.items()}
     taken = set(ids.values())
     for token, i in special.items():
-        if token in vocab or i in taken:
-            raise TokenizerError(f"{name}: special token {token!r} with id {i} collides with an ordinary token")
+        if token in vocab or i in taken or i < 0:
+            raise TokenizerError(
+                f"{name}: special token {token!r} with id {i} collides with another token, or is negative"
+            )
         # In the model too, or the engine would give it the next free id instead of its own.
         vocab[token] = i
-    added = [
-        {"id": i, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-        | {"special": True}
-        for token, i in special.items()
-    ]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": i, "content": token, **flags} for token, i in special.items()]
+    cut = {"Regex": _POSSESSIVE_COUNT.sub(r"\1", pattern)}
+    split = {"type": "Split", "pattern": cut, "behavior": "Isolated", "invert": False}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split = {
-        "type": "Split",
-        "pattern": {"Regex": _POSSESSIVE_COUNT.sub(r"\1", pattern)},
-        "behavior": "Isolated",
-        "invert": False,
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": vocab,
+            "merges": [[to_alphabet(left), to_alphabet(right)] for left, right in merges],
+        },
     }
-    model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
-    model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
-    model |= {"vocab": vocab, "merges": [[to_alphabet(left), to_alphabet(right)] for left, right in merges]}
-    whole = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None}
-    whole |= {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]}}
-    return whole | {"post_processor": None, "decoder": byte_level, "model": model}
 
 
 def gpt2_json(encoder: Path, merges: Path) -> dict[str, Any]:

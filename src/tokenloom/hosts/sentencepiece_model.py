@@ -12,7 +12,7 @@ from ..core.errors import TokenizerError, require
 from ..core.vocabulary import Kind, Vocabulary
 from .engines import foreign
 from .host import HostTokenizer
-from .offsets import ends_by_span, owned_lengths
+from .offsets import ends_by_span
 
 __all__ = ["SentencePieceTokenizer"]
 
@@ -81,4 +81,4 @@ class SentencePieceTokenizer(HostTokenizer):
         with foreign(self.engine):
             pieces = self._processor.encode(text, out_type="immutable_proto").pieces
             spans_T2 = np.array([(piece.begin, piece.end) for piece in pieces], np.int64).reshape(-1, 2)
-        return ends_by_span(spans_T2, owned_lengths(self.vocab, ids_T), text)
+        return ends_by_span(self.vocab, ids_T, spans_T2, text)

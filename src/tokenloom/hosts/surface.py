@@ -48,7 +48,7 @@ def from_alphabet(token: str) -> bytes:
 def surface_vocabulary(tokenizer: dict[str, Any], name: str) -> Vocabulary:
     """The vocabulary of a parsed `tokenizer.json`; ids that no token has are unused.
 
-    Raises: VocabularyError: two tokens share an id, or an id is negative.
+    Raises: VocabularyError: two tokens share an id.
     """
     model = tokenizer["model"]
     entries = list(_entries(model["vocab"]))
@@ -59,19 +59,19 @@ def surface_vocabulary(tokenizer: dict[str, Any], name: str) -> Vocabulary:
     tokens, kinds = [b""] * (highest + 1), bytearray([Kind.UNUSED]) * (highest + 1)
     surface = _surface(tokenizer)
     for i, token in entries:
-        if i < 0 or kinds[i] != Kind.UNUSED:
-            raise VocabularyError(f"{name}: {token!r} has id {i}, which is negative or has a token already")
+        if kinds[i] != Kind.UNUSED:
+            raise VocabularyError(f"{name}: {tokens[i]!r} and {token!r} both have id {i}")
         tokens[i], kinds[i] = surface(token)
     # Added tokens are matched in the text as they are written, whatever the notation of the rest; but a SentencePiece
     # token in this list too (Gemma's runs of `▁`) comes from the model, for there is no `▁` in texts.
-    for i, token in plain.items():
-        if not (kinds[i] == Kind.NORMAL and b" " in tokens[i] and "▁" in token):
-            tokens[i], kinds[i] = token.encode("utf-8", "surrogatepass"), Kind.NORMAL
+    for i, content in plain.items():
+        if not (kinds[i] == Kind.NORMAL and b" " in tokens[i] and "▁" in content):
+            tokens[i], kinds[i] = content.encode("utf-8", "surrogatepass"), Kind.NORMAL
     for i in special:
         kinds[i] = Kind.SPECIAL
-    for i, token in enumerate(tokens):
+    for i, surfaced in enumerate(tokens):
         # An empty piece can never be matched; it exists in a few published files as padding of the numbering.
-        if not token and kinds[i] == Kind.NORMAL:
+        if not surfaced and kinds[i] == Kind.NORMAL:
             kinds[i] = Kind.UNUSED
     return Vocabulary(tokens, kinds=kinds)
 

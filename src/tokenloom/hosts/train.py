@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 
 from ..core.errors import InvalidInput
+from ..core.merges import GPT2_PATTERN
 from .engines import foreign
 from .json_tokenizer import JsonTokenizer
-from .ranks import GPT2_PATTERN, byte_level_json
+from .ranks import byte_level_json
 from .surface import from_alphabet
 from .utf8 import valid_runs
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import regex
 
+from ..core.merges import GPT2_PATTERN
 from .engines import Flat, TokenizersEngine
-from .ranks import GPT2_PATTERN
 from .surface import parts, to_alphabet
 
 __all__ = ["WordsEngine", "word_pattern"]
@@ -27,6 +27,8 @@ __all__ = ["WordsEngine", "word_pattern"]
 _MEMORY, _LONGEST = 1 << 19, 48
 # Words of one text held at a time.
 _STRETCH = 1 << 20
+# A character that never becomes a letter; where it stands between words, its ids show where they end.
+_BETWEEN = "\U0010fffe"
 
 
 class WordsEngine:
@@ -42,7 +44,9 @@ class WordsEngine:
     def __init__(self, engine: TokenizersEngine, pattern: str) -> None:
         self._engine = engine
         self._find = regex.compile(pattern)
-        self._memory = _Memory(engine)
+        self._model = engine.cut_at(_BETWEEN)
+        self._between = self._model.flat([_BETWEEN], 1)[0]
+        self._memory: dict[str, bytes] = {}
 
     def flat(self, texts: list[str], threads: int | None = None) -> Flat:
         """Ids of `texts`: int32 (T,), and where each text begins, int64 (texts + 1,)."""
@@ -52,11 +56,12 @@ class WordsEngine:
         return np.frombuffer(b"".join(parts), np.int32), starts
 
     def _text(self, text: str) -> bytes:
-        if text.isascii() or not _unsettled().search(text):
+        """The ids of a text as int32 bytes."""
+        if text.isascii() or not (_unsettled().search(text) or _BETWEEN in text):
             parts, covered = [], 0
             for words in self._stretches(text):
                 covered += sum(map(len, words))
-                parts.append(b"".join(map(self._memory.__getitem__, words)))
+                parts.append(self._words(words))
             if covered == len(text):
                 return b"".join(parts)
         return self._engine.flat([text], 1)[0].tobytes()
@@ -69,21 +74,31 @@ class WordsEngine:
         while stretch := list(islice(words, _STRETCH)):
             yield stretch
 
-
-class _Memory(dict[str, bytes]):
-    """Word → its ids as int32 bytes; emptied when full."""
-
-    def __init__(self, engine: TokenizersEngine) -> None:
-        super().__init__()
-        self._engine = engine
-
-    def __missing__(self, word: str) -> bytes:
-        ids = self._engine.flat([word], 1)[0].tobytes()
-        if len(word) <= _LONGEST:
-            if len(self) >= _MEMORY:
-                self.clear()
-            self[word] = ids
+    def _words(self, words: list[str]) -> bytes:
+        """The ids of words as int32 bytes, one after the other."""
+        memory = self._memory
+        try:
+            return b"".join(map(memory.__getitem__, words))
+        except KeyError:
+            pass
+        if len(memory) >= _MEMORY:
+            memory.clear()
+        new = [word for word in dict.fromkeys(words) if word not in memory]
+        memory.update(zip(new, self._encode(new), strict=True))
+        ids = b"".join(map(memory.__getitem__, words))
+        for word in new:
+            if len(word) > _LONGEST:
+                del memory[word]
         return ids
+
+    def _encode(self, words: list[str]) -> list[bytes]:
+        """The ids of each word as int32 bytes; all in one text, because a call costs more than a word."""
+        ids_T, between = self._model.flat([_BETWEEN.join(words)], 1)[0], self._between
+        room = max(0, ids_T.size - between.size + 1)
+        ends = np.flatnonzero(np.all([ids_T[k : room + k] == between[k] for k in range(between.size)], axis=0))
+        begins = [0, *(4 * (ends + between.size)).tolist()]
+        data = ids_T.tobytes()
+        return [data[begin:end] for begin, end in zip(begins, [*(4 * ends).tolist(), len(data)], strict=True)]
 
 
 def word_pattern(tokenizer: dict[str, Any]) -> str | None:

@@ -13,16 +13,13 @@ import regex
 from numba import njit
 
 from ...core.errors import InvalidInput
-from ...core.merges import merges_of
+from ...core.merges import GPT2_PATTERN, merges_of
 from ...core.segmentation import Ragged, Segmentation
 from ...core.splitmix import draw, unit
 from ...core.tokenizer import as_bytes
 from ...core.vocabulary import Vocabulary
 
-__all__ = ["GPT2_PATTERN", "BPEDropout"]
-
-# The pretokens of GPT-2: contractions, and words, numbers and signs each with at most one space before them.
-GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+__all__ = ["BPEDropout"]
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,11 @@ class StochasTok:
         )
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the splits beside the vocabulary and the seed, as JSON values."""
+        return {"name": "StochasTok", "proportion": self.proportion, "max_splits": self.max_splits}
+
+    @property
     def _limit(self) -> int:
         return np.iinfo(np.int64).max if self.max_splits is None else self.max_splits
 

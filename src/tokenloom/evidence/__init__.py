@@ -1,0 +1,1 @@
+"""What the library claims about each system, tried again: one experiment a file, run by `tokenloom evidence`."""
