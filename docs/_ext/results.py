@@ -24,14 +24,16 @@ class Results(SphinxDirective):
             return self.markdown("The experiment has not been run yet, so nothing is claimed here.")
         result = json.loads(file.read_text(encoding="utf-8"))
         lines = [result["sentence"], ""]
-        if figures := result.get("figures"):
+        for figures in _tables(result.get("figures", [])):
             names = list(dict.fromkeys(name for figure in figures for name in figure["ours"]))
             lines += [f"| | {' | '.join(names)} | paper |", "|---|" + "---:|" * len(names) + "---|"]
             for figure in figures:
                 cells = [_shown(figure["ours"].get(name)) for name in names]
                 unit = f" ({figure['unit']})" if figure.get("unit") else ""
                 lines.append(f"| {figure['name']}{unit} | {' | '.join(cells)} | {figure.get('paper', '')} |")
-            lines += ["", f"Mean ± standard deviation over {len(result.get('seeds', []))} seeds.", ""]
+            lines.append("")
+        if result.get("figures"):
+            lines += [f"Mean ± standard deviation over {len(result.get('seeds', []))} seeds.", ""]
         for picture in result.get("pictures", []):
             target = Path(self.env.app.srcdir) / "_build" / "results" / slug / picture["file"]
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +48,17 @@ class Results(SphinxDirective):
         node = nodes.container(classes=["results"])
         self.state.nested_parse(text.splitlines(), self.content_offset, node)
         return [node]
+
+
+def _tables(figures):
+    """Figures that share a condition stand in one table."""
+    tables = []
+    for figure in figures:
+        if tables and any(name in known["ours"] for known in tables[-1] for name in figure["ours"]):
+            tables[-1].append(figure)
+        else:
+            tables.append([figure])
+    return tables
 
 
 def _shown(cell):

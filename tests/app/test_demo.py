@@ -123,6 +123,16 @@ def test_a_prompt_is_one_text_whose_last_word_is_cut_in_one_two_and_three(demo):
         assert re.fullmatch(rb" [A-Za-z]{5,}", prompt.ways[0].data)
 
 
+def test_a_continuation_stops_where_the_model_ends_the_text(demo):
+    _, outcome, _, _ = demo
+    model = Transformer(vocab_size=SMALL.vocab_size, width=16, layers=1, heads=4, context=SMALL.context)
+    torch.nn.init.zeros_(model.embed.weight)  # all tokens are equally likely: the greedy one is id 0
+    prompt = outcome.shown[0]
+    zero = outcome.tokenizer.vocab[0].decode()
+    assert run.continue_prompt(model, outcome.tokenizer, prompt, end=0) == [" ¶"] * 3
+    assert run.continue_prompt(model, outcome.tokenizer, prompt, end=899) == [zero * 12] * 3
+
+
 def test_next_tokens_are_compared_as_defined(demo, tmp_path):
     folder, outcome, _, _ = demo
     model = Transformer.from_pretrained(folder / "models" / "StochasTok")

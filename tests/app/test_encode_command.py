@@ -110,7 +110,7 @@ def kill(process, whom):
     watched = [os.pidfd_open(pid) for pid in workers]
     if whom == "worker" and workers:
         os.kill(random.choice(workers), signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         if process.returncode != 0:  # 0: it had just finished
             assert process.returncode == 1
             assert "a worker process died" in errors
@@ -120,7 +120,7 @@ def kill(process, whom):
     else:
         process.kill()
         process.communicate()
-    assert ended(watched, 30), "a worker outlived its parent"
+    assert ended(watched, 300), "a worker outlived its parent"
 
 
 @needs_proc
@@ -147,7 +147,7 @@ def test_killed_when_the_first_shards_are_there_the_same_command_completes_them(
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("form", ["megatron", "parquet"])
 def test_killed_at_random_moments_until_done_the_bytes_are_those_of_an_undisturbed_run(corpus, tmp_path, form, seed):
     if form == "parquet":

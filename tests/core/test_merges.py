@@ -24,13 +24,14 @@ def last_merge(token, ranks):
 
 @st.composite
 def grown_vocabularies(draw):
-    """Bytes, then tokens that join two earlier ones: most of them can be rebuilt, some cannot."""
+    """Bytes, then tokens that join two earlier ones, perhaps out of order: some of them cannot be rebuilt."""
     tokens = [b"a", b"b", b"c"]
     for left, right in draw(st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 2**16)), max_size=25)):
         token = tokens[left % len(tokens)] + tokens[right % len(tokens)]
         if token not in tokens and len(token) < 20:
             tokens.append(token)
-    return [*BYTES, *tokens[3:]]
+    grown = tokens[3:]
+    return [*BYTES, *(grown if draw(st.booleans()) else draw(st.permutations(grown)))]
 
 
 @given(grown_vocabularies())

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tokenloom as tl
@@ -102,6 +102,7 @@ def test_a_perturbation_that_loses_a_document_is_refused():
         Encoder(TOK, Lossy(), 1, 0, None, "")(Chunk([Segment(0, 0, 0, "line", b"a\nb")]))
 
 
+@example(sizes=[400_000] * 12, shard_bytes=1_900_000)
 @given(sizes=st.lists(st.integers(0, 400_000), max_size=40), shard_bytes=st.integers(1, 2_000_000))
 def test_shards_end_by_the_input_alone(sizes, shard_bytes):
     stretches = [Segment(0, i, i, "line", bytes(size)) for i, size in enumerate(sizes)]

@@ -31,7 +31,7 @@ def encode(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Files, and folders of them: .jsonl (one object a line), .parquet, anything else is plain text; "
             ".gz or .zst around it is unpacked.",
         ),
@@ -90,10 +90,11 @@ def encode(
 ) -> None:
     """Turn text into shards of token ids that a trainer reads.
 
-    Example: tokenloom encode corpus/ more.jsonl.zst --tokenizer gpt2 --out tokens --stochastok 0.1
+    Example: tokenloom encode corpus/ more.jsonl.zst -t tokenloom-en-16k -o tokens --stochastok 0.1
 
-    Stopped or killed, the same command again goes on where it was; the result is the same. `tokenloom verify DIR` checks
-    it, tokenloom.data.open_shards(DIR) reads it.
+    Stopped or killed, the same command again goes on where it was, to the same bytes.
+
+    `tokenloom verify DIR` checks the result, tokenloom.data.open_shards(DIR) reads it.
     """
     from time import perf_counter
 

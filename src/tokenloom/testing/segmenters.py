@@ -1,6 +1,7 @@
 """The laws of text tokenizers and of methods that split their tokens."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def check_segmenter(tokenizer: Tokenizer, texts: Iterable[str | bytes] = HARD_TE
 
 
 def check_splitter(
-    make: Callable[[float], Callable[..., Segmentation]],
+    make: Callable[[float], Callable[..., Any]],
     vocab: Vocabulary,
     segmentations: Iterable[Segmentation],
     *,

@@ -67,13 +67,13 @@ def run_demo(out: Path, size: "Size", console: "Console") -> "Outcome":
 
     with console.status("asking both …"):
         texts = [text for paragraphs in held_out.values() for text in paragraphs]
-        start = manifests["plain"].tokenizer["end_of_text"]
-        bits = {c: run.measure_bits(model, tok, texts, start, size) for c, model in models.items()}
+        end = manifests["plain"].tokenizer["end_of_text"]
+        bits = {c: run.measure_bits(model, tok, texts, end, size) for c, model in models.items()}
         by_text = run.find_prompts(tok, held_out, size)
         shown = [prompts[0] for prompts in by_text.values() if prompts]
         prompts = run.choose(by_text, size.prompts)
         next_ = {c: run.compare_next(model, prompts) for c, model in models.items()}
-        said = {c: [run.continue_prompt(model, tok, prompt) for prompt in shown] for c, model in models.items()}
+        said = {c: [run.continue_prompt(model, tok, prompt, end) for prompt in shown] for c, model in models.items()}
     outcome = run.Outcome(
         folder=out,
         size=size,
@@ -131,7 +131,7 @@ def _tell_manifests(console: "Console", manifests: "Mapping[str, Manifest]") -> 
     for condition in manifests:
         table.add_column(condition, justify="right")
     for name, values in summary_rows(manifests):
-        table.add_row(" " + name, *values)
+        table.add_row("  " + name, *values)
     console.print(table)
 
 

@@ -58,7 +58,7 @@ def write_report(path: Path, outcome: Outcome, evidence: Path = LONGER_RUN) -> N
 
 
 def well_split_words(vocab: tl.Vocabulary, table: SplitTable, count: int = 5) -> list[int]:
-    """Ids of the words, at least six letters long, with the most splits, most first."""
+    """Ids of the tokens, a space and at least six letters, with the most splits, most first."""
     order = np.argsort(-np.diff(table.indptr), kind="stable")
     words = (int(i) for i in order if re.fullmatch(rb" [a-z]{6,}", vocab[int(i)]))
     return [word for word, _ in zip(words, range(count))]
@@ -127,7 +127,8 @@ def _opening(outcome: Outcome) -> str:
 <h1>What is inside a token?</h1>
 <p class="lede">A language model never sees letters. It sees numbers, one for each token, and what a token is made of it has to
 guess. <a href="https://arxiv.org/abs/2506.01687">StochasTok</a> shows it: while training, tokens are split at random into
-smaller ones. Here are two small models, trained in {_minutes(outcome)} on this computer, that differ in nothing else.</p>
+smaller ones. Here are two small models, trained and questioned in {_minutes(outcome)} on this computer: one read plain
+tokens, the other split ones.</p>
 <div class="findings">{findings}</div>
 <p class="soft">Held-out text of {outcome.held_out / 1000:.0f} kB; {outcome.prompts} prompts; “cut otherwise” is split
 at {_AT}. Bits per byte: less is better. One seed.</p>"""
@@ -164,9 +165,9 @@ def _splitting(outcome: Outcome) -> str:
 <p>The same sentence three times, split at {_AT}: half an attempt for each token. The bytes are the same, the tokens are
 others, and a model that reads many such lines learns that they mean the same.</p>
 {draws}
-<p>A token may be split wherever both halves are tokens too. Of this vocabulary, {able:,} tokens have a split, {pairs:,} in all;
-these words have the most:</p>
-{_table(["word", "its splits"], rows)}"""
+<p>A token may be split wherever both halves are tokens too. Of this vocabulary, {able:,} tokens have a split, {pairs:,} in all. Of
+the longer ones, these have the most:</p>
+{_table(["token", "its splits"], rows)}"""
 
 
 def _encoding(outcome: Outcome) -> str:
@@ -215,7 +216,7 @@ next token stays what it was after the whole word, and how much of the probabili
 nothing, 1 all).</p>
 {_table(["", *map(_named, CONDITIONS)], rows, numbers=2)}
 <p>And this is what the models say, choosing the most likely token each time, after the first such prompt of each text. The
-English is that of very small models; look at whether the three lines of one model agree.</p>
+English is that of very small models; look at whether the three lines of one model agree (¶: there it ends the paragraph).</p>
 {cards}"""
 
 
@@ -243,9 +244,9 @@ tokenloom verify tokens</code></pre>
 import tokenloom as tl
 
 shards = tl.data.open_shards("tokens")
-batches = tl.data.Windows(shards, 1024, batch=8)       # torch; goes on at any step
+batches = tl.data.Windows(shards, 1024, batch=8)  # for torch
 
-tok = tl.load_tokenizer("tokenizer.json")              # or a folder, a rank file, a SentencePiece model
+tok = tl.load_tokenizer("tokenizer.json")
 look = tl.StochasTok(tok.vocab, proportion=0.1)
 ids = look(tok.encode("Any text.").ids, rng=np.random.default_rng(0))</code></pre>
 <p>Nothing else changes: same vocabulary, same model, same loss. After training, the plain tokenizer is used.</p>"""
@@ -308,6 +309,6 @@ def _command(outcome: Outcome) -> str:
     passes = outcome.manifests["StochasTok"].settings["epochs"]
     folder = escape(outcome.folder.as_posix())
     return (
-        f"tokenloom encode {folder}/corpus --tokenizer {folder}/tokenizer.json --split paragraph \\\n"
-        f"    --out tokens --stochastok {CONDITIONS['StochasTok']:g} --epochs {passes}"
+        f"tokenloom encode {folder}/corpus --tokenizer {folder}/tokenizer.json \\\n"
+        f"    --split paragraph --out tokens --stochastok {CONDITIONS['StochasTok']:g} --epochs {passes}"
     )

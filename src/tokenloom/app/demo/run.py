@@ -267,11 +267,13 @@ def _next(model: Transformer, sequences: Sequence[np.ndarray]) -> np.ndarray:
     return model.head(model.norm(hidden_ND)).softmax(-1).numpy()
 
 
-def continue_prompt(model: Transformer, tokenizer: Tokenizer, prompt: Prompt) -> list[str]:
-    """What the model says after the prompt, greedily, for each way to cut its last word."""
+def continue_prompt(model: Transformer, tokenizer: Tokenizer, prompt: Prompt, end: int) -> list[str]:
+    """What the model says after the prompt, greedily, for each way to cut its last word; ¶ where it ends the text."""
     said = []
     for way in range(len(prompt.ways)):
         ids = torch.from_numpy(prompt.ids(way).astype(np.int64))[None]
         new = model.generate(ids, new=_NEW)[0, ids.shape[1] :].numpy()
-        said.append(tokenizer.decode(new).decode("utf-8", "replace"))
+        ends = np.flatnonzero(new == end)
+        text = tokenizer.decode(new[: ends[0]] if ends.size else new).decode("utf-8", "replace")
+        said.append(text + " ¶" * bool(ends.size))
     return said

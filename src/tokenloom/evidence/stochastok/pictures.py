@@ -12,6 +12,12 @@ __all__ = ["draw_addition", "draw_language"]
 
 _COLOURS = ("#4c4c4c", "#d1860a", "#0a6fb5", "#7a3fa0", "#2a8f4c")
 
+_TITLES = {
+    "as trained on": "asked with each number one token",
+    "digit by digit": "asked digit by digit",
+    "all others": "asked with one number whole",
+}
+
 Trials = Sequence[Mapping[str, Any]]
 
 
@@ -25,7 +31,8 @@ def draw_addition(trials: Mapping[str, Trials], path: Path) -> None:
             values = np.array([[point[way] for point in run["curve"]] for run in runs])
             axis.plot(steps, values.mean(0), color=colour, label=method)
             axis.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
-        axis.set(title=f"asked {way}" if way != "all others" else "asked in all other ways", xlabel="training steps")
+        axis.set_title(_TITLES[way], fontsize=10)
+        axis.set(xlabel="training steps")
     axes[0].set(ylabel="right answers", ylim=(-0.02, 1.02))
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=120)
@@ -34,7 +41,6 @@ def draw_addition(trials: Mapping[str, Trials], path: Path) -> None:
 def draw_language(trials: Mapping[float, Trials], path: Path) -> None:
     """Bits per byte, LangGame and probes by proportion; distances by layer."""
     figure, axes = _figure(4, 3.6)
-    places = np.arange(len(trials))
     panels: list[tuple[str, dict[str, tuple[str, ...]]]] = [
         ("bits per byte (lower is better)", {"plain text": ("bits plain",), "text split, p = 0.5": ("bits split",)}),
         (
@@ -48,16 +54,19 @@ def draw_language(trials: Mapping[float, Trials], path: Path) -> None:
     ]
     for (title, lines), axis in zip(panels, axes):
         for colour, (label, keys) in zip(_COLOURS[1:], lines.items()):
-            values = np.array([[_at(run, keys) for run in runs] for runs in trials.values()])
-            axis.errorbar(places, values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else None,
-                          color=colour, label=label, marker="o", capsize=3)  # fmt: skip
-        axis.set(title=title, xlabel="proportion p", xticks=places, xticklabels=[f"{p:g}" for p in trials])
+            there = [p for p, runs in trials.items() if keys[0] in runs[0]]
+            values = np.array([[_at(run, keys) for run in trials[p]] for p in there])
+            spread = values.std(1, ddof=1) if values.shape[1] > 1 else None
+            axis.errorbar(range(len(there)), values.mean(1), spread, color=colour, label=label, marker="o", capsize=3)
+        axis.set_title(title, fontsize=10)
+        axis.set(xlabel="proportion p", xticks=range(len(there)), xticklabels=[f"{p:g}" for p in there])
         axis.legend(frameon=False)
     for colour, (p, runs) in zip(_COLOURS, trials.items()):
         values = np.array([run["distances"] for run in runs])
         axes[3].plot(values.mean(0), color=colour, marker="o", label=f"p = {p:g}")
     layers = values.shape[1]
-    axes[3].set(title="distance of a word's tokenizations", xlabel="layer (0: embeddings)", xticks=range(layers))
+    axes[3].set_title("distance of a word's tokenizations", fontsize=10)
+    axes[3].set(xlabel="layer (0: embeddings)", xticks=range(layers))
     axes[3].legend(frameon=False)
     figure.savefig(path, dpi=120)
 
@@ -73,5 +82,4 @@ def _figure(panels: int, height: float, sharey: bool = False) -> tuple[Any, Any]
     axes = figure.subplots(1, panels, sharey=sharey)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-        axis.title.set_fontsize(10)
     return figure, axes

@@ -36,7 +36,7 @@ def read_text(path: str | Path) -> tuple[list[str], list[str]]:
 def language(
     bible: str, proportion: float, seed: int, vocab_size: int, width: int, layers: int, steps: int, tune: int
 ) -> dict[str, Any]:
-    """Pretrain one model, measure it, then teach it LangGame and ask it."""
+    """Pretrain one model, measure it, then teach it LangGame in `tune` steps and ask it; none for 0."""
     learn, held_out = read_text(bible)
     tok = train_bpe(learn, vocab_size)
     words = _words(learn, tok.vocab)
@@ -64,8 +64,22 @@ def language(
         "distances": tl.measure.layer_distances(model, _alternatives(words, tok.vocab)).tolist(),
     }
 
+    ledger = pretrained.ledger
+    if tune:
+        answers, cost = _langgame(model, tok, words, seed, tune)
+        result, ledger = {**result, **answers}, ledger + cost
+    return {**result, "ledger": ledger.as_dict()}
+
+
+def _langgame(
+    model: tl.models.Transformer, tok: Any, words: Sequence[str], seed: int, tune: int
+) -> tuple[dict[str, Any], tl.Ledger]:
+    """Fine-tune on questions about most words; ask new questions about them, and about words that no question showed."""
+
+    def encode(text: str) -> np.ndarray:
+        return tok.encode(text).ids
+
     seen, unseen = tl.measure.hold_out(words, 0.2, rng=np.random.default_rng(0))
-    encode = lambda text: tok.encode(text).ids  # noqa: E731
     asked = {
         "words of the fine-tuning": tl.measure.LangGame(seen)(500, rng=np.random.default_rng(1)),
         "other words": tl.measure.LangGame(unseen)(500, rng=np.random.default_rng(2)),
@@ -76,11 +90,11 @@ def language(
     )
     tuned = tl.models.train(model, packs, steps=tune, lr=1e-3, seed=seed)
     answers = {who: tl.measure.ask(model, questions, encode) for who, questions in asked.items()}
-    result["langgame"] = {who: given.normalised for who, given in answers.items()}
-    result["kinds"] = {
-        who: {kind: choice.normalised for kind, choice in given.by_kind.items()} for who, given in answers.items()
+    results = {
+        "langgame": {who: given.normalised for who, given in answers.items()},
+        "kinds": {who: {k: kind.normalised for k, kind in given.by_kind.items()} for who, given in answers.items()},
     }
-    return {**result, "ledger": (pretrained.ledger + tuned.ledger).as_dict()}
+    return results, tuned.ledger
 
 
 def _words(texts: Sequence[str], vocab: tl.Vocabulary) -> list[str]:
