@@ -154,8 +154,17 @@ def test_next_tokens_are_compared_as_defined(demo, tmp_path):
 
 def test_the_same_settings_give_the_same_models(demo, tmp_path):
     folder, outcome, _, _ = demo
-    _, learnt = run.train(folder / "tokens" / "plain", SMALL, lambda step, bits: None)
+    with run.one_thread():
+        _, learnt = run.train(folder / "tokens" / "plain", SMALL, lambda step, bits: None)
     assert learnt.tolist() == outcome.learnt["plain"].tolist()
+
+
+def test_torch_has_its_threads_again_afterwards():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt), run.one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyboardInterrupt
+    assert torch.get_num_threads() == before
 
 
 def test_the_folder_is_emptied_only_where_a_demo_made_it(tmp_path):

@@ -195,6 +195,14 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(corpus, tmp_path, form
     assert content(tmp_path / "1") == content(tmp_path / "3")
 
 
+def test_the_bytes_do_not_depend_on_how_much_a_worker_gets_at_once(corpus, tmp_path, form, monkeypatch):
+    damage(corpus)
+    for size in (1, 30_000, 1 << 20):
+        monkeypatch.setattr("tokenloom.data.encoder._CHUNK_BYTES", size)
+        encode(corpus, tmp_path / str(size), shard_bytes=60_000, format=form, on_error="skip")
+    assert content(tmp_path / "1") == content(tmp_path / "30000") == content(tmp_path / str(1 << 20))
+
+
 class Stopped(Exception):
     """Somebody pulled the plug."""
 
@@ -450,6 +458,19 @@ def test_a_disk_that_is_full_between_the_two_files_of_a_shard_leaves_neither(tmp
     (tmp_path / "a.txt").write_text("a\n" * 5000, encoding="utf-8")
     with files_below(50_000), pytest.raises(StoreError, match=r"cannot write .*epoch0-shard00000\.idx: File too large"):
         encode_corpus([tmp_path / "a.txt"], tmp_path / "out", tokenizer=TOK, split="line", workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_is_full_between_the_shards_of_two_epochs_leaves_none(tmp_path):
+    (tmp_path / "a.txt").write_text(TEXTS[0][:5000], encoding="utf-8")
+    options = {"tokenizer": TOK, "look": LOOK, "epochs": 2, "workers": 1}
+    for seed in range(20):
+        manifest = encode_corpus([tmp_path / "a.txt"], tmp_path / str(seed), seed=seed, **options)
+        first, second = (shard["files"][0]["bytes"] for shard in manifest.shards)
+        if first < second:
+            break
+    with files_below(first), pytest.raises(StoreError, match=r"cannot write .*epoch1-shard00000\.bin: File too large"):
+        encode_corpus([tmp_path / "a.txt"], tmp_path / "out", seed=seed, **options)
     assert not (tmp_path / "out").exists()
 
 

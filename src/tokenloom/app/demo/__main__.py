@@ -56,7 +56,7 @@ def run_demo(out: Path, size: "Size", console: "Console") -> "Outcome":
 
     console.print("\n[bold]Two models, one difference[/]")
     models, learnt, seconds = {}, {}, {}
-    with _bar(console) as bar:
+    with run.one_thread(), _bar(console) as bar:
         for condition in run.CONDITIONS:
             task = bar.add_task(condition, total=size.steps, bits="")
             show = partial(_show, bar, task)
@@ -65,7 +65,7 @@ def run_demo(out: Path, size: "Size", console: "Console") -> "Outcome":
             seconds[condition] = perf_counter() - started
             models[condition].save_pretrained(out / "models" / condition)
 
-    with console.status("asking both …"):
+    with run.one_thread(), console.status("asking both …"):
         texts = [text for paragraphs in held_out.values() for text in paragraphs]
         end = manifests["plain"].tokenizer["end_of_text"]
         bits = {c: run.measure_bits(model, tok, texts, end, size) for c, model in models.items()}

@@ -86,7 +86,7 @@ def longer_run(folder: Path) -> str:
     result = read_json(folder / "result.json")
     parts = [
         "<h2>The longer run</h2>",
-        f'<p class="soft">Not from this run: the committed experiment, {len(result["seeds"])} seeds and larger models. '
+        f'<p class="soft">Not from this run: the committed experiment over {len(result["seeds"])} seeds. '
         "<code>tokenloom evidence stochastok</code> does it again.</p>",
         f"<p>{escape(result['sentence'])}</p>",
     ]
@@ -258,7 +258,7 @@ def _limits(outcome: Outcome) -> str:
 <ul>
 <li>One seed, and text of a few hundred kilobytes. Small differences mean nothing; another seed moves them.</li>
 <li>Models of this size do not spell, count letters or add. Whether splitting helps with that is the question of the paper,
-and of the longer run that comes with the source (<code>results/stochastok</code>), not of this page.</li>
+and of <code>tokenloom evidence stochastok</code>, not of this page.</li>
 <li>Both took the same number of steps. Split text is longer, so the StochasTok model saw {less:.1%} less of it.</li>
 <li>The split model has seen split words and the plain one has not: that it copes better with them is what is meant to happen,
 and no proof that it knows their letters.</li>

@@ -4,7 +4,8 @@
 import math
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,17 @@ class Outcome:
     seconds: Mapping[str, float]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch work on one core: then the models are the same on any number of them, however busy the others are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def empty_folder(out: Path) -> None:
     """Make the folder, or empty it if an earlier demo made it.
 
@@ -182,7 +194,7 @@ def train(shards: Path, size: Size, progress: Callable[[int, float], None]) -> t
 
     Args:
         progress: called after each step with its number and the bits per byte.
-    Returns: the model, and the bits per byte of each step, float64 (steps,).
+    Returns: the model, on the CPU, and the bits per byte of each step, float64 (steps,).
     """
     opened = open_shards(shards)
     model = tl.models.Transformer(
@@ -205,7 +217,7 @@ def train(shards: Path, size: Size, progress: Callable[[int, float], None]) -> t
         seed=SEED,
         progress=lambda step, loss: progress(step, loss * scale),
     )
-    return model, result.losses * scale
+    return model.cpu(), result.losses * scale
 
 
 def bytes_per_token(manifest: Manifest) -> float:
