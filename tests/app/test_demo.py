@@ -203,7 +203,7 @@ def test_the_longer_run_is_shown_where_it_is_and_absent_where_not(tmp_path):
     (tmp_path / "curve.svg").write_text("<svg/>", encoding="utf-8")
     section = longer_run(tmp_path)
     words = words_of(section)
-    for text in ("It helps & costs.", "3 seeds", "addition <3> (share)", "0.5 ± 0.01", "0.75", "A curve"):
+    for text in ("It helps & costs.", "3 seeds", "addition <3> (share)", "0.50 ± 0.01", "0.75", "A curve"):
         assert text in words
     assert section.count("<table") == 2, "figures with the same conditions share a table"
     assert 'src="data:image/svg+xml;base64,' in section

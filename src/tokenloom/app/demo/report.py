@@ -257,8 +257,8 @@ def _limits(outcome: Outcome) -> str:
     return f"""<h2>What this does not show</h2>
 <ul>
 <li>One seed, and text of a few hundred kilobytes. Small differences mean nothing; another seed moves them.</li>
-<li>Models of this size do not spell, count letters or add. Whether splitting helps with that is the question of the paper,
-and of <code>tokenloom evidence stochastok</code>, not of this page.</li>
+<li>Neither model is asked to spell, to count letters or to add. Whether splitting helps with that is what the paper is about, and
+<code>tokenloom evidence stochastok</code>.</li>
 <li>Both took the same number of steps. Split text is longer, so the StochasTok model saw {less:.1%} less of it.</li>
 <li>The split model has seen split words and the plain one has not: that it copes better with them is what is meant to happen,
 and no proof that it knows their letters.</li>
@@ -292,8 +292,8 @@ def _named(condition: str) -> str:
 
 
 def _spread(cell: Mapping[str, Any]) -> str:
-    spread = f" ± {cell['spread']:.2g}" if cell.get("spread") is not None else ""
-    return f"{cell['mean']:.3g}{spread}"
+    spread = f" ± {cell['spread']:.2f}" if cell.get("spread") is not None else ""
+    return f"{cell['mean']:.2f}{spread}"
 
 
 def _minutes(outcome: Outcome) -> str:
