@@ -15,12 +15,13 @@ from rich.console import Console
 from tokenloom.app.demo import run
 from tokenloom.app.demo.__main__ import run_demo
 from tokenloom.app.demo.report import longer_run
+from tokenloom.app.demo.size import Size
 from tokenloom.core.errors import StoreError
 from tokenloom.data import verify_shards
 from tokenloom.hosts import load_tokenizer
 from tokenloom.models.transformer import Transformer
 
-SMALL = run.Size(vocab_size=900, width=16, layers=1, context=32, batch=4, steps=20, prompts=20)
+SMALL = Size(vocab_size=900, width=16, layers=1, context=32, batch=4, steps=20, prompts=20)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...core.errors import TokenloomError
+from .size import Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ...core.drawing import Drawing
     from ...core.tokenizer import Tokenizer
     from ...data.manifest import Manifest
-    from .run import Outcome, Size
+    from .run import Outcome
 
 __all__ = ["demo", "main"]
 
@@ -35,12 +36,10 @@ def demo(
     """
     from rich.console import Console
 
-    from .run import Size
-
     run_demo(out, Size(), Console(highlight=False))
 
 
-def run_demo(out: Path, size: "Size", console: "Console") -> "Outcome":
+def run_demo(out: Path, size: Size, console: "Console") -> "Outcome":
     """Do everything, and tell of it on the console."""
     began = perf_counter()
     with console.status("loading torch, compiling the kernels (the first time takes a little longer) …"):

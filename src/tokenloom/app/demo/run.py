@@ -25,8 +25,9 @@ from ...data.windows import Windows
 from ...hosts.json_tokenizer import JsonTokenizer
 from ...hosts.train import train_bpe
 from ...models.transformer import Transformer
+from .size import Size
 
-__all__ = ["CONDITIONS", "PIECES", "PROPORTIONS", "TEXTS", "Outcome", "Prompt", "Size"]
+__all__ = ["CONDITIONS", "PIECES", "PROPORTIONS", "TEXTS", "Outcome", "Prompt"]
 
 TEXTS = ("en-literary", "en-technical", "en-legal")
 CONDITIONS = {"plain": None, "StochasTok": 0.1}
@@ -36,29 +37,6 @@ SEED = 0
 _NEW = 12
 _WORD = re.compile(rb" [A-Za-z]{5,}")
 _NOTE = "The demo of tokenloom made this folder, and empties it when it runs again.\n"
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large everything is; as it stands, some minutes on two cores.
-
-    Args:
-        vocab_size: ids of the vocabulary.
-        width: of the models.
-        layers: of the models.
-        context: tokens of a window.
-        batch: windows of a step.
-        steps: of each training.
-        prompts: at most so many, to compare next tokens.
-    """
-
-    vocab_size: int = 2000
-    width: int = 128
-    layers: int = 3
-    context: int = 64
-    batch: int = 16
-    steps: int = 400
-    prompts: int = 400
 
 
 @dataclass(frozen=True)
