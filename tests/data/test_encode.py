@@ -207,9 +207,9 @@ class Stopped(Exception):
     """Somebody pulled the plug."""
 
 
-def stop_after(calls):
-    """A `progress` that fails at its last call."""
-    left = iter(range(calls))
+def stop_after(chunks):
+    """A `progress` that fails after so many chunks; its first call comes before them."""
+    left = iter(range(1 + chunks))
 
     def progress(_):
         if next(left, None) is None:

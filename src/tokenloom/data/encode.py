@@ -189,6 +189,9 @@ def _write(
 ) -> None:
     """Encode all chunks and write what comes of them."""
     before = np.cumsum([0, *(source.size for source in sources)]).tolist()
+    if progress is not None:  # where it begins, so that speed can be told from the first chunk on
+        done = output.totals
+        progress(Progress(before[output.last[0] if output.last else 0], before[-1], done.bytes, done.tokens))
     with closing(ordered_map(encoder, work, workers, lambda chunk: chunk.size, workers * _UNDER_WAY)) as results:
         last = None
         for chunk, encoded in results:
