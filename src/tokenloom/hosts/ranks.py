@@ -9,24 +9,18 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from ..core.cuts import CL100K_PATTERN, O200K_PATTERN
 from ..core.errors import TokenizerError, VocabularyError
 from ..core.merges import GPT2_PATTERN, merges_of
 from ..core.vocabulary import Vocabulary
 from .surface import from_alphabet, to_alphabet
 
 __all__ = ["byte_level_json", "gpt2_json", "known_ranks", "ranks_json"]
-
-# tiktoken writes `\p{N}{1,3}+`, possessive (see below). Elsewhere this is its older, equal form.
-CL100K_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
-O200K_PATTERN = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 # SHA-256 of the published files: pattern and special tokens are not in a rank file, but these files say which they are.
 _GPT2 = (GPT2_PATTERN, {"<|endoftext|>": 50256})
@@ -83,32 +77,52 @@ def ranks_json(data: bytes, pattern: str, special: dict[str, int], name: str) ->
 def byte_level_json(
     ids: dict[bytes, int],
     merges: list[tuple[bytes, bytes]],
-    pattern: str,
+    pattern: str | None,
     special: dict[str, int],
     name: str,
+    *,
+    added: Mapping[str, int] = MappingProxyType({}),
+    normalizer: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A `tokenizer.json`, parsed, for byte-level BPE from plain bytes."""
+    """A `tokenizer.json`, parsed, for byte-level BPE from plain bytes.
+
+    Args:
+        ids: the tokens that the model makes.
+        merges: in order.
+        pattern: the regular expression that finds words; None for none.
+        special: tokens that never come from text, and their ids.
+        name: of the tokenizer, for messages.
+        added: tokens found in the text before the model sees it, and their ids.
+        normalizer: as the file has it.
+    """
     vocab = {to_alphabet(token): i for token, i in ids.items()}
     taken = set(ids.values())
-    for token, i in special.items():
+    for token, i in (special | dict(added)).items():
         if token in vocab or i in taken or i < 0:
             raise TokenizerError(
-                f"{name}: special token {token!r} with id {i} collides with another token, or is negative"
+                f"{name}: {'special' if token in special else 'added'} token {token!r} with id {i} collides with another "
+                "token, or is negative"
             )
         # In the model too, or the engine would give it the next free id instead of its own.
         vocab[token] = i
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    added = [{"id": i, "content": token, **flags} for token, i in special.items()]
-    cut = {"Regex": _POSSESSIVE_COUNT.sub(r"\1", pattern)}
-    split = {"type": "Split", "pattern": cut, "behavior": "Isolated", "invert": False}
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    added_tokens = [
+        {"id": i, "content": token, **flags, "special": token in special}
+        for token, i in sorted((special | dict(added)).items(), key=lambda item: item[1])
+    ]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    pre_tokenizer: dict[str, Any] = byte_level
+    if pattern is not None:
+        cut = {"Regex": _POSSESSIVE_COUNT.sub(r"\1", pattern)}
+        split = {"type": "Split", "pattern": cut, "behavior": "Isolated", "invert": False}
+        pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level]}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "added_tokens": added_tokens,
+        "normalizer": None if normalizer is None else dict(normalizer),
+        "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
         "decoder": byte_level,
         "model": {
