@@ -129,9 +129,9 @@ def test_a_panic_of_an_engine_is_told_again_but_an_interrupt_passes():
         raise KeyboardInterrupt
 
 
-def test_without_fastokens_the_engine_is_tokenizers_and_asking_for_it_says_what_to_install(monkeypatch):
+def test_without_fastokens_the_engine_is_ours_and_asking_for_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("tokenloom.hosts.engines.find_spec", lambda name: None)
-    assert load_tokenizer("tokenloom-en-16k").engine == "tokenizers"
+    assert load_tokenizer("tokenloom-en-16k").engine == "tokenloom"
     with pytest.raises(TokenizerError, match=r"pip install 'tokenloom\[data\]'"):
         load_tokenizer("tokenloom-en-16k", engine="fastokens")
 

@@ -133,7 +133,7 @@ def _by_heap(symbols, parts, ranks, made, following, before, heap, keys, values)
         following[here] = following[gone]
         if following[here] < parts:
             before[following[here]] = here
-        for left in (before[here], here):
+        for left in (np.int64(before[here]), here):
             if left < 0:
                 continue
             ranks[left] = -1

@@ -13,8 +13,9 @@ from ..core.vocabulary import Vocabulary
 from .engines import FastokensEngine, Flat, TokenizersEngine
 from .host import HostTokenizer
 from .offsets import ends_by_span
+from .pairs import PairsEngine
 from .probe import same_ids
-from .surface import surface_vocabulary
+from .surface import parts, surface_vocabulary
 from .words import WordsEngine, word_pattern
 
 __all__ = ["JsonTokenizer"]
@@ -31,7 +32,7 @@ class JsonTokenizer(HostTokenizer):
     Args:
         source: the text of the file, or the parsed text.
         name: what messages call it.
-        engine: "fastokens", "tokenizers", or None for the fastest that gives the same ids as `tokenizers`.
+        engine: "tokenloom", "fastokens", "tokenizers", or None for the fastest that gives the same ids as `tokenizers`.
         trusted: take `engine` without comparing ids; for another process of the same run.
     Raises: TokenizerError: no engine can read it, or `engine` is not to be had for this file.
     """
@@ -39,33 +40,55 @@ class JsonTokenizer(HostTokenizer):
     def __init__(
         self, source: str | dict[str, Any], name: str, *, engine: str | None = None, trusted: bool = False
     ) -> None:
-        if engine not in (None, "tokenizers", "fastokens"):
-            raise InvalidInput(f"engine={engine!r}; engines are 'tokenizers' and 'fastokens', None chooses")
+        if engine not in (None, "tokenizers", "fastokens", "tokenloom"):
+            raise InvalidInput(f"engine={engine!r}; engines are 'tokenizers', 'fastokens', 'tokenloom', None chooses")
         self.name = name
         self._json = _parse(source, name) if isinstance(source, str) else source
         self._text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
         self._engine = self._choose(engine, trusted)
         self.engine = self._engine.name
 
-    def _choose(self, engine: str | None, trusted: bool) -> TokenizersEngine | FastokensEngine | WordsEngine:
+    def _choose(
+        self, engine: str | None, trusted: bool
+    ) -> TokenizersEngine | FastokensEngine | WordsEngine | PairsEngine:
         if engine == "fastokens" and trusted:
             return self._fast()
+        reference = self._reference  # reads every valid file: what it refuses is refused
+        if engine == "tokenloom" or (engine is None and not _is_cut(self._json)):
+            ours = self._ours_or_why_not(trusted)
+            if isinstance(ours, PairsEngine):
+                return ours
+            if engine == "tokenloom":
+                raise TokenizerError(ours)
         if engine != "tokenizers":
             fast = self._fast_or_why_not()
             if isinstance(fast, FastokensEngine):
                 return fast
             if engine == "fastokens":
                 raise TokenizerError(fast)
-        return self._by_words(trusted)
+        if engine is None:
+            ours = self._ours_or_why_not(trusted)
+            if isinstance(ours, PairsEngine):
+                return ours
+        return self._by_words(reference, trusted)
+
+    def _ours_or_why_not(self, trusted: bool) -> PairsEngine | str:
+        """The compiled encoder, if it gives the ids of `tokenizers`; otherwise what stands in the way."""
+        try:
+            ours = PairsEngine(self._reference, self._json)
+        except TokenizerError as error:
+            return f"engine='tokenloom' cannot read {self.name}: {error}"
+        if trusted or same_ids(ours, self._reference, self._json):
+            return ours
+        return f"engine='tokenloom' gives other ids for {self.name} than tokenizers; use engine='tokenizers'"
 
     def _fast_or_why_not(self) -> FastokensEngine | str:
         """fastokens, if it gives the ids of `tokenizers`; otherwise what stands in the way."""
         if not FastokensEngine.installed():
             return "engine='fastokens' is not installed: pip install 'tokenloom[data]'"
-        reference = self._reference  # reads every valid file: what it refuses is refused
         try:
             fast = self._fast()
-            agree = same_ids(fast, reference, self._json)
+            agree = same_ids(fast, self._reference, self._json)
         except TokenizerError as error:
             return f"fastokens cannot read {self.name}: {error}"
         return fast if agree else f"fastokens gives other ids for {self.name} than tokenizers; use engine='tokenizers'"
@@ -79,9 +102,8 @@ class JsonTokenizer(HostTokenizer):
         plain = _dense(_plain(self._json))
         return FastokensEngine(self._text if plain is self._json else json.dumps(plain, ensure_ascii=False))
 
-    def _by_words(self, trusted: bool) -> TokenizersEngine | WordsEngine:
+    def _by_words(self, reference: TokenizersEngine, trusted: bool) -> TokenizersEngine | WordsEngine:
         """`tokenizers`, asked about each different word once where the file lets words be told without it."""
-        reference = self._reference
         if (pattern := word_pattern(self._json)) is None:
             return reference
         words = WordsEngine(reference, pattern)
@@ -119,6 +141,12 @@ class JsonTokenizer(HostTokenizer):
 
     def _ends(self, text: str, ids_T: np.ndarray) -> np.ndarray:
         return ends_by_span(self.vocab, ids_T, self._reference.spans(text), text)
+
+
+def _is_cut(tokenizer: dict[str, Any]) -> bool:
+    """Whether texts are cut before the model sees them; fastokens is slower than we are where they are not."""
+    steps = list(parts(tokenizer, "pre_tokenizer"))
+    return not all(step.get("type") == "ByteLevel" and not step.get("use_regex", True) for step in steps)
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:

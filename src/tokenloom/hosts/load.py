@@ -38,7 +38,7 @@ def load_tokenizer(
         pattern: for a rank file, the regular expression that finds words; the published files need none.
         special: for a rank file with `pattern`, its special tokens and their ids.
         folder: for gpt2, cl100k, o200k, where their files lie; without it, installed packages that carry them.
-        engine: for a `tokenizer.json` or ranks, "tokenizers" or "fastokens"; None takes the fastest that gives the same
+        engine: for a `tokenizer.json` or ranks, "tokenizers", "fastokens" or "tokenloom"; None takes the fastest that gives the same
             ids as `tokenizers` on a probe text.
     Raises: TokenizerError: not found or not readable; the message says what would help. InvalidInput: arguments that do
         not belong together. MissingExtra: the file needs a package that is not installed.

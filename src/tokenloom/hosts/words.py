@@ -21,7 +21,7 @@ from ..core.merges import GPT2_PATTERN
 from .engines import Flat, TokenizersEngine
 from .surface import parts, to_alphabet
 
-__all__ = ["WordsEngine", "word_pattern"]
+__all__ = ["WordsEngine", "unsettled", "word_pattern"]
 
 # Words kept at most, and how long one may be: prose repeats itself, base64 does not.
 _MEMORY, _LONGEST = 1 << 19, 48
@@ -57,7 +57,7 @@ class WordsEngine:
 
     def _text(self, text: str) -> bytes:
         """The ids of a text as int32 bytes."""
-        if text.isascii() or not (_unsettled().search(text) or _BETWEEN in text):
+        if text.isascii() or not (unsettled().search(text) or _BETWEEN in text):
             parts, covered = [], 0
             for words in self._stretches(text):
                 covered += sum(map(len, words))
@@ -132,7 +132,7 @@ def word_pattern(tokenizer: dict[str, Any]) -> str | None:
 
 
 @cache
-def _unsettled() -> re.Pattern[str]:
+def unsettled() -> re.Pattern[str]:
     """A character whose class may depend on an engine's version of Unicode.
 
     Settled are those that had the class of today in Unicode 3.2 already (2002), and the emoji of before 2020. U+0295 was
