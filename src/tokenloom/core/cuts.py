@@ -63,14 +63,17 @@ def cut_points(text: str, cut: Cut) -> np.ndarray:
     >>> cut_points("ab cd!", GPT2_PATTERN).tolist()
     [0, 2, 5, 6]
     """
+    if isinstance(cut, str):
+        words = pattern_of(cut)
+    if not text:
+        return np.zeros(1, np.int64)
     if cut is None:
-        return np.array([0, len(text)][: 1 + bool(text)], np.int64)
+        return np.array([0, len(text)], np.int64)
     if not isinstance(cut, str):
         points = np.unique(np.asarray(cut(text), np.int64))
         if points.size and not 0 <= points[0] <= points[-1] <= len(text):
             raise InvalidInput(f"cut points go from {points[0]} to {points[-1]}; the text has {len(text)} characters")
         return np.unique(np.concatenate([[0], points, [len(text)]]).astype(np.int64))
-    words = pattern_of(cut)
     if _covers(cut):
         lengths = np.fromiter(map(len, words.findall(text)), np.int64)
         if lengths.sum() == len(text):

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from .errors import VocabularyError
-from .pair_merging import merge_pieces, pair_table, slot_of
+from .pair_merging import check_merges, merge_pieces, pair_table, slot_of
 
 __all__ = ["PairEncoder"]
 
@@ -19,10 +19,10 @@ class PairEncoder:
     """An encoder for merges of which each makes another token; ids 0 … alphabet - 1 are units, then one per merge.
 
     Args:
-        merges: int (M, 2), in order; parts exist when they are joined.
+        merges: int (M, 2), in order.
         alphabet: units, >= 1.
-    Raises: VocabularyError: the merges do not make one of their tokens out of its units, as happens in lists that were not
-        learnt by byte-pair encoding; then only making the merges one by one is exact.
+    Raises: VocabularyError: merges that do not chain or come twice, or do not make one of their tokens out of its units, as
+        happens in lists that were not learnt by byte-pair encoding; only making the merges one by one is exact then.
 
     >>> encoder = PairEncoder(np.array([[0, 1], [3, 2]]), 3)
     >>> ids, starts = encoder(np.array([0, 1, 2, 0, 1], np.int32), np.array([0, 5]))
@@ -31,7 +31,7 @@ class PairEncoder:
     """
 
     def __init__(self, merges: np.ndarray, alphabet: int) -> None:
-        made = np.ascontiguousarray(merges, np.int32).reshape(-1, 2)
+        made = check_merges(merges, alphabet)
         keys, values = pair_table(made, alphabet + np.arange(len(made)))
         parts = np.full((alphabet + len(made), 2), -1, np.int32)
         parts[alphabet:] = made

@@ -4,15 +4,39 @@ Units are whatever a method encodes (bytes, atoms, residues); ids 0 … alphabet
 """
 # U units or symbols, P pieces, K pairs, M merges, V = alphabet + M ids
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
+from .errors import InvalidInput, VocabularyError
 from .seeds import MIX_1
 
-__all__ = ["merge_pieces", "pair_table"]
+__all__ = ["check_merges", "merge_pieces", "pair_table"]
 
 # Up to so many symbols a scan for the best pair is faster than a heap.
 _SCAN = 48
+
+
+def check_merges(merges: np.ndarray | Sequence[tuple[int, int]], alphabet: int) -> np.ndarray:
+    """`merges`, (M, 2), as int32: parts exist when they are joined, ids 0 … alphabet - 1 from the beginning, no pair is twice.
+
+    Raises: VocabularyError: otherwise, with the first that is wrong. InvalidInput: an empty alphabet.
+    """
+    if alphabet < 1:
+        raise InvalidInput(f"an alphabet of {alphabet} units; it must be >= 1")
+    made = np.asarray(merges, np.int64).reshape(-1, 2)
+    late = made >= alphabet + np.arange(len(made))[:, None]
+    if (wrong := np.flatnonzero((late | (made < 0)).any(axis=1))).size:
+        at = int(wrong[0])
+        raise VocabularyError(
+            f"merge {at} joins {made[at].tolist()}, but only ids 0 to {alphabet + at - 1} exist by then"
+        )
+    _, first = np.unique(made, axis=0, return_index=True)
+    if first.size < len(made):
+        at = int(np.setdiff1d(np.arange(len(made)), first)[0])
+        raise VocabularyError(f"merge {at} joins {made[at].tolist()} a second time")
+    return made.astype(np.int32)
 
 
 def pair_table(merges: np.ndarray, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

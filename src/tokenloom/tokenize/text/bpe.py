@@ -15,8 +15,9 @@ import numpy as np
 from ...core.cuts import SPACED, Cut, byte_positions, cut_points
 from ...core.errors import InvalidInput, VocabularyError
 from ...core.merges import GPT2_PATTERN
+from ...core.pair_encoding import PairEncoder
 from ...core.pair_learning import NO_VETO, Veto, learn_pairs
-from ...core.pair_merging import merge_pieces, pair_table
+from ...core.pair_merging import check_merges, merge_pieces, pair_table
 from ...core.tally import Tally, seams
 from ...hosts.json_tokenizer import JsonTokenizer
 from ...hosts.ranks import byte_level_json
@@ -194,7 +195,7 @@ def learn_merges(
     >>> learn_merges(pieces, 3, 9).tolist()
     [[0, 1], [3, 2], [3, 4]]
     """
-    made = _check_merges(inherited, alphabet)
+    made = check_merges(inherited, alphabet)
     if limit < len(made):
         raise InvalidInput(f"limit={limit} is less than the {len(made)} inherited merges")
     if min_frequency < 1:
@@ -210,7 +211,7 @@ def learn_merges(
         raise InvalidInput(f"the different pieces have {pieces.units.size} units; 2^31 - 1 are possible")
     symbols, starts = np.ascontiguousarray(pieces.units, np.int32), np.ascontiguousarray(pieces.starts, np.int64)
     if len(made):
-        symbols, starts = merge_pieces(symbols, starts, *pair_table(made, alphabet + np.arange(len(made))))
+        symbols, starts = _merge(symbols, starts, made, alphabet)
     learnt = learn_pairs(
         symbols.copy(),
         starts,
@@ -223,6 +224,14 @@ def learn_merges(
         progress=None if progress is None else lambda done: progress(len(made) + done),
     )
     return np.concatenate([made, learnt])
+
+
+def _merge(units: np.ndarray, starts: np.ndarray, merges: np.ndarray, alphabet: int) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        encode = PairEncoder(merges, alphabet)
+    except VocabularyError:  # inherited from elsewhere, and not all of its tokens can be reached
+        return merge_pieces(units, starts, *pair_table(merges, alphabet + np.arange(len(merges))))
+    return encode(units, starts)
 
 
 def spell(merges: np.ndarray, bytes_first: np.ndarray = BYTE_OF_UNIT) -> list[bytes]:
@@ -257,7 +266,7 @@ def bpe_tokenizer(
         name: of the tokenizer.
     Raises: VocabularyError: merges that do not chain or come twice, or two tokens that are equal.
     """
-    merges = _check_merges(merges, 256)
+    merges = check_merges(merges, 256)
     tokens = spell(merges, bytes_first)
     seen: dict[str, int] = {}
     for token in (*added, *special):
@@ -343,24 +352,3 @@ def _told(
     progress: Callable[[str, int, int | None], None] | None, what: str, total: int | None
 ) -> Callable[[int], None] | None:
     return None if progress is None else lambda done: progress(what, done, total)
-
-
-def _check_merges(merges: np.ndarray | Sequence[tuple[int, int]], alphabet: int) -> np.ndarray:
-    """`merges` as int32 (M, 2) whose parts exist when they are joined, each pair once.
-
-    Raises: VocabularyError: otherwise, with the first that is wrong.
-    """
-    if alphabet < 1:
-        raise InvalidInput(f"an alphabet of {alphabet} units; it must be >= 1")
-    made = np.asarray(merges, np.int64).reshape(-1, 2)
-    late = made >= alphabet + np.arange(len(made))[:, None]
-    if (wrong := np.flatnonzero((late | (made < 0)).any(axis=1))).size:
-        at = int(wrong[0])
-        raise VocabularyError(
-            f"merge {at} joins {made[at].tolist()}, but only ids 0 to {alphabet + at - 1} exist by then"
-        )
-    _, first = np.unique(made, axis=0, return_index=True)
-    if first.size < len(made):
-        at = int(np.setdiff1d(np.arange(len(made)), first)[0])
-        raise VocabularyError(f"merge {at} joins {made[at].tolist()} a second time")
-    return made.astype(np.int32)
