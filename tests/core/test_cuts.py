@@ -6,7 +6,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenloom.core.cuts import CL100K_PATTERN, O200K_PATTERN, O200K_WORDS, byte_positions, cut_points
+from tokenloom.core.cuts import CL100K_PATTERN, O200K_PATTERN, O200K_WORDS, byte_positions, cut_all, cut_points
 from tokenloom.core.errors import InvalidInput
 from tokenloom.core.merges import GPT2_PATTERN
 
@@ -18,6 +18,18 @@ PATTERNS = [GPT2_PATTERN, CL100K_PATTERN, O200K_PATTERN, O200K_WORDS, r"\p{N}{1,
 def test_matches_and_what_lies_between_them_are_pieces(pattern, text):
     edges = {0, len(text)} | {edge for match in regex.finditer(pattern, text) for edge in match.span()}
     assert cut_points(text, pattern).tolist() == sorted(edges)
+
+
+@pytest.mark.parametrize("cut", [*PATTERNS, None, lambda text: np.arange(0, len(text), 3)])
+@given(texts=st.lists(st.text(st.sampled_from("ab x1 \n.é世'sS"), max_size=12), max_size=5))
+def test_many_texts_are_cut_like_each_by_itself(cut, texts):
+    points, numbers = cut_all(texts, cut)
+    pieces = [set(part) for part in np.split(points[:-1], np.cumsum(numbers)[:-1])] if texts else []
+    begins = np.cumsum([0, *map(len, texts)])
+    expected = [set(cut_points(text, cut)[:-1] + begin) for text, begin in zip(texts, begins)]
+    # A pattern may match nothing: then a piece is empty.
+    assert [part - {int(end)} if not text else part for part, text, end in zip(pieces, texts, begins[1:])] == expected
+    assert points[-1] == begins[-1] and numbers.sum() == points.size - 1
 
 
 def test_a_function_says_the_cuts_with_or_without_the_ends():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenloom.core.cuts import SPACED, pattern_of
-from tokenloom.core.tally import Tally, seams
+from tokenloom.core.tally import Tally, between_seams, seams
 
 
 def entries(tally):
@@ -54,6 +54,20 @@ def test_words_do_not_notice_that_the_text_was_cut_at_its_seams(pattern, text):
     parts = [data[begin:end].decode() for begin, end in zip(cuts.tolist(), cuts[1:].tolist())]
     assert "".join(parts) == text
     assert [word for part in parts for word in find(part)] == find(text)
+
+
+@pytest.mark.parametrize("pattern", sorted(SPACED))
+@given(texts=st.lists(st.text(st.sampled_from(ALPHABET + "ab     "), max_size=30), max_size=4))
+def test_pieces_between_seams_have_the_same_words_in_any_company(pattern, texts):
+    find = pattern_of(pattern).findall
+    data = "".join(texts).encode()
+    starts = np.cumsum([0, *(len(text.encode()) for text in texts)])
+    flat = np.frombuffer(data, np.uint8)
+    cuts = seams(flat, starts)
+    parts = [data[begin:end].decode() for begin, end in pairwise(cuts.tolist())]
+    joined = [part for part, chosen in zip(parts, between_seams(flat, cuts)) if chosen]
+    assert all(part[0] == " " and not part[1].isspace() and not part[-1].isspace() for part in joined)
+    assert find("".join(joined)) == [word for part in joined for word in find(part)]
 
 
 @pytest.mark.parametrize(

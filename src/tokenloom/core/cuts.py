@@ -1,8 +1,10 @@
 """Where a text is cut before merging: words by a regular expression, places by a function, or nowhere."""
 # N characters, C cuts
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import regex
@@ -63,23 +65,34 @@ def cut_points(text: str, cut: Cut) -> np.ndarray:
     >>> cut_points("ab cd!", GPT2_PATTERN).tolist()
     [0, 2, 5, 6]
     """
+    points: Any = []
     if isinstance(cut, str):
-        words = pattern_of(cut)
-    if not text:
-        return np.zeros(1, np.int64)
-    if cut is None:
-        return np.array([0, len(text)], np.int64)
-    if not isinstance(cut, str):
-        points = np.unique(np.asarray(cut(text), np.int64))
-        if points.size and not 0 <= points[0] <= points[-1] <= len(text):
-            raise InvalidInput(f"cut points go from {points[0]} to {points[-1]}; the text has {len(text)} characters")
-        return np.unique(np.concatenate([[0], points, [len(text)]]).astype(np.int64))
-    if _covers(cut):
-        lengths = np.fromiter(map(len, words.findall(text)), np.int64)
-        if lengths.sum() == len(text):
-            return np.concatenate([[0], np.cumsum(lengths[lengths > 0])])
-    spans = np.array([match.span() for match in words.finditer(text)], np.int64)
-    return np.unique(np.concatenate([[0], spans.ravel(), [len(text)]]).astype(np.int64))
+        points = [edge for match in pattern_of(cut).finditer(text) for edge in match.span()]
+    elif cut is not None and text:
+        points = cut(text)
+    points = np.unique(np.concatenate([[0], np.asarray(points, np.int64).ravel(), [len(text)]])).astype(np.int64)
+    if points[0] < 0 or points[-1] > len(text):
+        raise InvalidInput(f"cut points go from {points[0]} to {points[-1]}; the text has {len(text)} characters")
+    return points
+
+
+def cut_all(texts: Sequence[str], cut: Cut) -> tuple[np.ndarray, np.ndarray]:
+    """`cut_points` of many texts, in characters of all of them one after the other, in less time.
+
+    Returns: where pieces begin, and the end, int64 (C,), never falling; pieces of each text, int64 (texts,), of which
+        some may be empty.
+    """
+    if isinstance(cut, str) and _covers(cut):
+        words = list(map(pattern_of(cut).findall, texts))
+        numbers = np.fromiter(map(len, words), np.int64, len(texts))
+        lengths = np.fromiter(map(len, chain.from_iterable(words)), np.int64, numbers.sum())
+        points = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        if np.array_equal(np.diff(points[np.cumsum([0, *numbers])]), [len(text) for text in texts]):
+            return points, numbers
+    ends = np.cumsum([0, *(len(text) for text in texts)])
+    each = [cut_points(text, cut) for text in texts]
+    points = np.concatenate([*(found[:-1] + begin for found, begin in zip(each, ends)), ends[-1:]])
+    return points, np.array([found.size - 1 for found in each], np.int64)
 
 
 @cache

@@ -7,7 +7,7 @@ from numba import njit
 from .byte_index import extend
 from .seeds import MIX_1
 
-__all__ = ["Tally", "seams"]
+__all__ = ["Tally", "between_seams", "seams"]
 
 _ROOM = 1 << 12
 
@@ -135,6 +135,24 @@ def seams(data, starts):
                 n += 1
     cuts[n] = starts[-1]
     return cuts[: n + 1].copy()
+
+
+@njit(cache=True, nogil=True)
+def between_seams(data, starts):
+    """Which pieces begin with a single space, go on with another character and end with one: bool (C - 1,).
+
+    Pieces of this kind, one after the other, meet in seams, whatever texts they are from.
+    """
+    found = np.zeros(starts.size - 1, np.bool_)
+    for piece in range(found.size):
+        begin, end = starts[piece], starts[piece + 1]
+        found[piece] = (
+            end > begin + 1
+            and data[begin] == 0x20
+            and not _blank_at(data, begin + 1, end)
+            and not _blank_before(data, begin, end)
+        )
+    return found
 
 
 @njit(cache=True, nogil=True)

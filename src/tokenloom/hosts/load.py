@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import InvalidInput, TokenizerError
+from ..core.catalogue import catalogue
+from ..core.errors import InvalidInput, StoreError, TokenizerError
+from ..core.lazy import lazy
+from ..core.pretrained import MANIFEST, load_files
+from .folder import FolderTokenizer
 from .host import HostTokenizer
 from .json_tokenizer import JsonTokenizer
 from .names import PUBLISHED, embedded_file, published_file
@@ -33,8 +37,9 @@ def load_tokenizer(
 
     Args:
         source: path of a `tokenizer.json`, of a rank file as tiktoken reads it, of a SentencePiece model, of GPT-2's
-            `encoder.json` (with `vocab.bpe` beside it), or of a folder that holds one of them; or one of the names
-            bytes, tokenloom-en-16k, gpt2, cl100k, o200k; or a tokenizer object. A name wins over a path: write ./gpt2.
+            `encoder.json` (with `vocab.bpe` beside it), of a folder that holds one of them, or of one that
+            `save_pretrained` wrote; or one of the names bytes, tokenloom-en-16k, gpt2, cl100k, o200k; or a tokenizer
+            object. A name wins over a path: write ./gpt2.
         pattern: for a rank file, the regular expression that finds words; the published files need none.
         special: for a rank file with `pattern`, its special tokens and their ids.
         folder: for gpt2, cl100k, o200k, where their files lie; without it, installed packages that carry them.
@@ -60,6 +65,8 @@ def load_tokenizer(
         return JsonTokenizer(text, source, engine=engine)
     path = Path(source)
     if path.is_dir():
+        if (path / MANIFEST).is_file():
+            return _ours(path, str(source), pattern, engine)
         path = _in_folder(path)
     return _from_file(path, str(source), pattern, special, engine)
 
@@ -79,7 +86,29 @@ def tokenizer_from_spec(spec: dict[str, Any]) -> HostTokenizer:
             return JsonTokenizer(text, name, engine=engine, trusted=True)
         case {"format": "sentencepiece", "name": name, "model": model}:
             return SentencePieceTokenizer(base64.b64decode(model), name)
+        case {"format": "tokenloom", "kind": kind, "name": name, "config": config}:
+            return _class_of(kind).from_config(config, name)
     raise TokenizerError(f"not a tokenizer's spec: {str(spec)[:80]}")
+
+
+def _ours(folder: Path, name: str, pattern: str | None, engine: str | None) -> HostTokenizer:
+    """The tokenizer of a folder that `save_pretrained` wrote."""
+    if pattern is not None or engine is not None:
+        raise InvalidInput(f"{name} was saved by tokenloom, which needs neither pattern= nor engine= to read it")
+    try:
+        kind = load_files(folder).kind
+    except StoreError as error:
+        raise TokenizerError(str(error)) from error
+    return _class_of(kind).from_pretrained(folder, name)
+
+
+def _class_of(kind: str) -> type[FolderTokenizer]:
+    """The class of this public name, which is looked up in the catalogue."""
+    public = catalogue().public
+    found = lazy("tokenloom", public)[0](kind) if kind in public else None
+    if isinstance(found, type) and issubclass(found, FolderTokenizer):
+        return found
+    raise TokenizerError(f"{kind!r} is no kind of tokenizer that this version of tokenloom knows")
 
 
 def _named(name: str, folder: Path | None, engine: str | None) -> HostTokenizer:

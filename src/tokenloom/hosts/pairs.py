@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.cuts import byte_positions, cut_points, pattern_of
+from ..core.cuts import byte_positions, cut_all, pattern_of
 from ..core.errors import InvalidInput, TokenizerError, VocabularyError
 from ..core.merges import GPT2_PATTERN
 from ..core.pair_encoding import PairEncoder
@@ -76,22 +76,12 @@ class PairsEngine:
         return self._doubtful and not text.isascii() and unsettled().search(text) is not None
 
     def _compiled(self, texts: list[str]) -> Flat:
-        pieces = [self._pieces(text) for text in texts]
-        ends = np.cumsum([cuts[-1] for _, cuts in pieces], dtype=np.int64)
-        starts = [cuts[1:] + end - cuts[-1] for (_, cuts), end in zip(pieces, ends)]
-        data = np.frombuffer(b"".join(data for data, _ in pieces), np.uint8)
-        ids, begins = self._encode(data.astype(np.int32), np.concatenate([np.zeros(1, np.int64), *starts]))
-        last = np.cumsum([0, *(part.size for part in starts)])
-        return self._id_of[ids], begins[last]
-
-    def _pieces(self, text: str) -> tuple[bytes, np.ndarray]:
-        """The bytes of a text in normal form, and where they are cut, int64, from 0."""
         for form in self._forms:
-            text = unicodedata.normalize(form, text)
-        cuts, data = cut_points(text, self._pattern), text.encode()
-        if len(data) > len(text):
-            cuts = byte_positions(np.frombuffer(data, np.uint8))[cuts]
-        return data, cuts
+            texts = [unicodedata.normalize(form, text) for text in texts]
+        points, numbers = cut_all(texts, self._pattern)
+        data = np.frombuffer("".join(texts).encode(), np.uint8)
+        ids, begins = self._encode(data.astype(np.int32), byte_positions(data)[points])
+        return self._id_of[ids], begins[np.cumsum([0, *numbers])]
 
 
 def _forms(tokenizer: dict[str, Any]) -> list[Any]:

@@ -9,16 +9,17 @@ merges are identical.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from ...core.cuts import SPACED, Cut, byte_positions, cut_points
+from ...core.cuts import SPACED, Cut, byte_positions, cut_all, cut_points
 from ...core.errors import InvalidInput, VocabularyError
 from ...core.merges import GPT2_PATTERN
 from ...core.pair_encoding import PairEncoder
 from ...core.pair_learning import NO_VETO, Veto, learn_pairs
 from ...core.pair_merging import check_merges, merge_pieces, pair_table
-from ...core.tally import Tally, seams
+from ...core.tally import Tally, between_seams, seams
 from ...hosts.json_tokenizer import JsonTokenizer
 from ...hosts.ranks import byte_level_json
 from ...hosts.surface import to_alphabet
@@ -102,7 +103,8 @@ class _Counter:
 
     def add(self, data: np.ndarray, starts: np.ndarray) -> None:
         if self._stretches is None:
-            _cut(data, starts, np.ones(starts.size - 1, np.int64), self._cut, self._pieces)
+            ones = np.ones(starts.size - 1, np.int64)
+            _cut(_texts(data, starts), data, starts, ones, self._cut, self._pieces)
             return
         cuts = seams(data, starts)
         self._stretches.add(data, cuts, np.ones(cuts.size - 1, np.int64))
@@ -116,9 +118,17 @@ class _Counter:
         return Pieces(UNIT_OF_BYTE[self._pieces.data], self._pieces.starts, self._pieces.counts)
 
     def _cut_stretches(self) -> None:
-        if self._stretches is not None:
-            _cut(self._stretches.data, self._stretches.starts, self._stretches.counts, self._cut, self._pieces)
-            self._stretches = Tally()
+        if self._stretches is None:
+            return
+        data, starts, counts = self._stretches.data, self._stretches.starts, self._stretches.counts
+        # One after the other, those with a seam at both ends form a text with the same words, which costs one search.
+        joined = between_seams(data, starts)
+        for chosen in (joined, ~joined):
+            lengths = np.diff(starts)[chosen]
+            some, edges = data[np.repeat(chosen, np.diff(starts))], np.concatenate([[0], np.cumsum(lengths)])
+            texts = [some.tobytes().decode()] if chosen is joined else _texts(some, edges)
+            _cut(texts, some, edges, counts[chosen], self._cut, self._pieces)
+        self._stretches = Tally()
 
 
 def _batches(
@@ -149,19 +159,15 @@ def _flat(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(texts), np.uint8), starts
 
 
-def _cut(data: np.ndarray, starts: np.ndarray, weights: np.ndarray, cut: Cut, pieces: Tally) -> None:
-    """Cut each text of `data` by itself and add its pieces, `weights` times each."""
+def _texts(data: np.ndarray, starts: np.ndarray) -> list[str]:
     raw = data.tobytes()
-    points, numbers = [], []
-    for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist()):
-        text = raw[begin:end].decode()
-        found = cut_points(text, cut)
-        if len(text) < end - begin:
-            found = byte_positions(data[begin:end])[found]
-        points.append(found[:-1] + begin)
-        numbers.append(found.size - 1)
-    cuts = np.concatenate([*points, starts[-1:]])
-    pieces.add(data, cuts, np.repeat(weights, numbers))
+    return [raw[begin:end].decode() for begin, end in pairwise(starts.tolist())]
+
+
+def _cut(texts: list[str], data: np.ndarray, starts: np.ndarray, weights: np.ndarray, cut: Cut, pieces: Tally) -> None:
+    """Cut `texts`, whose bytes are `data`, and add a piece that begins from `starts[k]` on `weights[k]` times."""
+    cuts = byte_positions(data)[cut_all(texts, cut)[0]]
+    pieces.add(data, cuts, weights[np.searchsorted(starts, cuts[:-1], side="right") - 1])
 
 
 def learn_merges(
