@@ -34,7 +34,7 @@ from .bpe import (
     learn_merges,
 )
 
-__all__ = ["SUPERWORDS", "SuperBPE"]
+__all__ = ["SUPERWORDS", "SuperBPE", "count_lines"]
 
 # Digits in threes, runs of signs, and spaces at the end of a line stand apart; all the rest of a line is one piece.
 SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
@@ -109,9 +109,20 @@ class SuperBPE:
             progress: called with what is being done, how much of it is done, and of how much (None: not known).
         Raises: InvalidInput: there is no text, or `dropout` without `rng`.
         """
-        told = _Told(progress)
-        seed = self._seed(rng)
-        words, lines = count_all(_lines(texts), [O200K_WORDS, SUPERWORDS], progress=told("bytes read"))
+        self._seed(rng)  # refuses before the reading
+        words, lines = count_lines(texts, progress=_Told(progress)("bytes read"))
+        return self.learn(words, lines, rng=rng, progress=progress)
+
+    def learn(
+        self,
+        words: Pieces,
+        lines: Pieces,
+        *,
+        rng: np.random.Generator | None = None,
+        progress: Callable[[str, int, int | None], None] | None = None,
+    ) -> JsonTokenizer:
+        """Train on what `count_lines` counted, so that several transitions can be tried after one reading."""
+        told, seed = _Told(progress), self._seed(rng)
         limit = self._transition - 256
         first = learn_merges(
             words, 256, limit, min_frequency=self.min_frequency, progress=told("merges inside words", limit)
@@ -170,6 +181,20 @@ class SuperBPE:
             veto=veto,
             progress=told("merges across words", limit),
         )
+
+
+def count_lines(
+    texts: Iterable[str | bytes], *, progress: Callable[[int], None] | None = None
+) -> tuple[Pieces, Pieces]:
+    """The words and the pieces of lines of a corpus, for the two stages, in one reading.
+
+    Args:
+        texts: a stream of documents; bytes that are not UTF-8 are left out.
+        progress: called with the bytes read so far.
+    Raises: InvalidInput: there is no text.
+    """
+    words, lines = count_all(_lines(texts), [O200K_WORDS, SUPERWORDS], progress=progress)
+    return words, lines
 
 
 class _Told:

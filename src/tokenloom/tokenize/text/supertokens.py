@@ -160,6 +160,11 @@ class Supertokens:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InvalidInput(f"{name}={value}; it must be >= 1")
 
+    @property
+    def veto(self) -> Veto:
+        """Merges that are never made: those of tokens that are too long."""
+        return Veto(max_length=self.max_length)
+
     def __call__(
         self,
         texts: Iterable[str | bytes],
@@ -192,7 +197,7 @@ class Supertokens:
             256,
             self.vocab_size - 256 - len(self.special),
             min_frequency=self.min_frequency,
-            veto=Veto(max_length=self.max_length),
+            veto=self.veto,
             progress=progress,
         )
         return bpe_tokenizer(merges, None, self.special, normalizer={"type": "NFC"}, name=self.name)
