@@ -6,11 +6,15 @@ from ._version import __version__
 from .core.lazy import lazy as _lazy
 
 _NAMES = {
+    "BPE": "tokenloom.tokenize.text.bpe:BPE",
     "BPEDropout": "tokenloom.tokenize.text.bpe_dropout:BPEDropout",
+    "ChunkLaw": "tokenloom.tokenize.text.supertokens:ChunkLaw",
     "Ledger": "tokenloom.core.ledger:Ledger",
     "Ragged": "tokenloom.core.segmentation:Ragged",
     "Segmentation": "tokenloom.core.segmentation:Segmentation",
     "StochasTok": "tokenloom.tokenize.text.stochastok:StochasTok",
+    "SuperBPE": "tokenloom.tokenize.text.superbpe:SuperBPE",
+    "Supertokens": "tokenloom.tokenize.text.supertokens:Supertokens",
     "TokenloomError": "tokenloom.core.errors:TokenloomError",
     "Vocabulary": "tokenloom.core.vocabulary:Vocabulary",
     "align": "tokenloom.core.segmentation:align",
@@ -19,11 +23,15 @@ _NAMES = {
 __getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "testing", "tokenize"))
 
 __all__ = [
+    "BPE",
     "BPEDropout",
+    "ChunkLaw",
     "Ledger",
     "Ragged",
     "Segmentation",
     "StochasTok",
+    "SuperBPE",
+    "Supertokens",
     "TokenloomError",
     "Vocabulary",
     "__version__",

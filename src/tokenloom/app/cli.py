@@ -8,6 +8,7 @@ from ..core.errors import TokenloomError
 from .encode import encode
 from .evidence import evidence
 from .papers import papers
+from .train import train
 from .verify import verify
 
 __all__ = ["app", "main"]
@@ -18,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(train, name="train")
 app.command()(encode)
 app.command()(verify)
 app.command()(papers)

@@ -71,7 +71,7 @@ class FolderTokenizer(HostTokenizer):
         except StoreError as error:
             raise TokenizerError(str(error)) from error
         if saved.kind != cls.kind or _CONFIG not in saved.files:
-            raise TokenizerError(f"{folder} holds a {saved.kind} of {', '.join(saved.files)}; this reads a {cls.kind}")
+            raise TokenizerError(f"{folder} holds no {cls.kind} with a {_CONFIG}, but a {saved.kind}: {[*saved.files]}")
         try:
             config = json.loads(saved.files[_CONFIG])
         except ValueError as error:

@@ -1,7 +1,8 @@
-"""Learn a byte-level BPE vocabulary from text, with the trainer of `tokenizers`."""
+"""Learn a vocabulary from text with the trainers of `tokenizers`: byte-pair encoding, Unigram, WordPiece."""
 
 import json
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InvalidInput
 from ..core.merges import GPT2_PATTERN
@@ -11,7 +12,13 @@ from .ranks import byte_level_json
 from .surface import from_alphabet
 from .utf8 import valid_runs
 
-__all__ = ["train_bpe"]
+if TYPE_CHECKING:
+    from tokenizers.pre_tokenizers import PreTokenizer
+    from tokenizers.trainers import Trainer
+
+__all__ = ["BERT_SPECIAL", "train_bpe", "train_unigram", "train_wordpiece"]
+
+BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def train_bpe(
@@ -38,19 +45,126 @@ def train_bpe(
     >>> train_bpe(["low lower lowest " * 3], 260).encode("lowest").tokens()
     [b'low', b'e', b's', b't']
     """
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import models, pre_tokenizers, trainers
 
-    learnt = vocab_size - len(special)
-    if learnt < 256:
-        raise InvalidInput(f"vocab_size={vocab_size}; 256 bytes and {len(special)} special tokens need more")
-    if len(set(special)) < len(special) or "" in special:
-        raise InvalidInput(f"special tokens {special} are empty or equal")
+    _check_size(vocab_size, 256, "bytes", special)
     trainer = trainers.BpeTrainer(
-        vocab_size=learnt,
+        vocab_size=vocab_size - len(special),
         min_frequency=1,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=progress,
     )
+    model = _learn(models.BPE(), _words(pattern), trainer, texts)["model"]
+    ids = {from_alphabet(token): i for token, i in model["vocab"].items()}
+    merges = [(from_alphabet(left), from_alphabet(right)) for left, right in model["merges"]]
+    specials = {token: len(ids) + i for i, token in enumerate(special)}
+    return JsonTokenizer(byte_level_json(ids, merges, pattern, specials, name), name)
+
+
+def train_unigram(
+    texts: Iterable[str | bytes],
+    vocab_size: int,
+    *,
+    special: tuple[str, ...] = ("<|endoftext|>",),
+    pattern: str = GPT2_PATTERN,
+    name: str = "unigram",
+    progress: bool = False,
+) -> JsonTokenizer:
+    """Train a byte-level Unigram vocabulary: pieces with probabilities; a word is cut into the likeliest pieces.
+
+    Kudo 2018, arXiv 1804.10959. The 256 bytes are always among the pieces, so any bytes come back from their ids. The best
+    pieces come first.
+
+    Args:
+        texts, vocab_size, special, pattern, name, progress: as for `train_bpe`.
+    Returns: nearly the same tokenizer for the same texts: the trainer adds up probabilities in an order that changes from
+        run to run, and of pieces that are equally good now the one and now the other stays.
+    Raises: InvalidInput: `vocab_size` too small, or no text at all.
+
+    >>> train_unigram(["low lower lowest " * 3], 262).encode("lowest").tokens()[0]
+    b'low'
+    """
+    from tokenizers import models, pre_tokenizers, trainers
+
+    _check_size(vocab_size, 256, "bytes", special)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size - len(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=progress,
+    )
+    model = _learn(models.Unigram(), _words(pattern), trainer, texts)["model"]
+    pieces = sorted(model["vocab"], key=lambda piece: (-piece[1], piece[0]))
+    parsed = byte_level_json({}, [], pattern, {token: len(pieces) + i for i, token in enumerate(special)}, name)
+    parsed["model"] = {"type": "Unigram", "unk_id": None, "vocab": pieces, "byte_fallback": False}
+    return JsonTokenizer(json.dumps(parsed, ensure_ascii=False), name)
+
+
+def train_wordpiece(
+    texts: Iterable[str | bytes],
+    vocab_size: int,
+    *,
+    special: tuple[str, ...] = BERT_SPECIAL,
+    name: str = "wordpiece",
+    progress: bool = False,
+) -> JsonTokenizer:
+    """Train a WordPiece vocabulary as BERT has it, cased: words and signs, cut into the longest pieces from the left.
+
+    What comes back from ids is not the text: white space is one space, and a word with a character that `texts` do not
+    have, or of more than a hundred, is [UNK]. `encode` still gives every byte of the text to a token.
+
+    Args:
+        texts, vocab_size, name, progress: as for `train_bpe`.
+        special: tokens that no text produces, [UNK] among them; they get the first ids.
+    Returns: nearly the same tokenizer for the same texts: of pieces that are equally good now the one and now the other
+        stays.
+    Raises: InvalidInput: `vocab_size` below the characters of the texts and special tokens, no [UNK], or no text at all.
+
+    >>> train_wordpiece(["low lower lowest " * 3], 22).encode("lowest low").tokens()
+    [b'lowe', b'st', b' low']
+    """
+    from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+    _check_size(vocab_size, 1, "character", special)
+    if "[UNK]" not in special:
+        raise InvalidInput(f"special tokens {special} lack '[UNK]', which stands for words that no pieces make")
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=1, special_tokens=list(special), show_progress=progress
+    )
+    parsed = _learn(
+        models.WordPiece(unk_token="[UNK]"),
+        pre_tokenizers.BertPreTokenizer(),
+        trainer,
+        texts,
+        normalizer=normalizers.BertNormalizer(lowercase=False, strip_accents=False),
+        decoder=decoders.WordPiece(),
+    )
+    if (size := len(parsed["model"]["vocab"])) > vocab_size:
+        raise InvalidInput(f"vocab_size={vocab_size}; the characters of the texts and special tokens alone are {size}")
+    return JsonTokenizer(parsed, name)
+
+
+def _check_size(vocab_size: int, least: int, what: str, special: tuple[str, ...]) -> None:
+    if vocab_size - len(special) < least:
+        raise InvalidInput(f"vocab_size={vocab_size}; {least} {what} and {len(special)} special tokens need more")
+    if len(set(special)) < len(special) or "" in special:
+        raise InvalidInput(f"special tokens {special} are empty or equal")
+
+
+def _words(pattern: str) -> "PreTokenizer":
+    from tokenizers import Regex, pre_tokenizers
+
+    with foreign("tokenizers"):
+        split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([split, byte_level])
+
+
+def _learn(
+    model: Any, words: "PreTokenizer", trainer: "Trainer", texts: Iterable[str | bytes], **parts: Any
+) -> dict[str, Any]:
+    """The parsed `tokenizer.json` of what `trainer` learns; `parts` are further steps of it."""
+    from tokenizers import Tokenizer
+
     empty = True
 
     def runs() -> Iterator[str]:
@@ -62,15 +176,11 @@ def train_bpe(
                     yield run
 
     with foreign("tokenizers"):
-        tokenizer = Tokenizer(models.BPE())
-        split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+        tokenizer: Tokenizer = Tokenizer(model)
+        tokenizer.pre_tokenizer = words
+        for step, part in parts.items():
+            setattr(tokenizer, step, part)
         tokenizer.train_from_iterator(runs(), trainer=trainer)
     if empty:
         raise InvalidInput("there is no text to train on")
-    model = json.loads(tokenizer.to_str())["model"]
-    ids = {from_alphabet(token): i for token, i in model["vocab"].items()}
-    merges = [(from_alphabet(left), from_alphabet(right)) for left, right in model["merges"]]
-    specials = {token: len(ids) + i for i, token in enumerate(special)}
-    return JsonTokenizer(byte_level_json(ids, merges, pattern, specials, name), name)
+    return json.loads(tokenizer.to_str())
