@@ -10,6 +10,9 @@ from tokenloom.hosts import load_tokenizer as load_tokenizer
 from tokenloom.tokenize.text.bpe import BPE as BPE
 from tokenloom.tokenize.text.bpe_dropout import BPEDropout as BPEDropout
 from tokenloom.tokenize.text.compoundpiece import CompoundPiece as CompoundPiece
+from tokenloom.tokenize.text.kl3m_tokenizers import KL3M as KL3M
+from tokenloom.tokenize.text.lib_tokenizer import LessIsBetter as LessIsBetter
+from tokenloom.tokenize.text.lib_tokenizer import LiB as LiB
 from tokenloom.tokenize.text.stochastok import StochasTok as StochasTok
 from tokenloom.tokenize.text.superbpe import SuperBPE as SuperBPE
 from tokenloom.tokenize.text.supertokens import ChunkLaw as ChunkLaw

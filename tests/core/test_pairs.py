@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenloom.core import pair_learning
 from tokenloom.core.errors import VocabularyError
 from tokenloom.core.pair_encoding import PairEncoder
 from tokenloom.core.pair_learning import NO_VETO, Veto, learn_pairs
@@ -155,7 +156,7 @@ def test_a_merge_that_no_text_reaches_is_refused_by_name():
         PairEncoder(np.array([[0, 1], [1, 2], [3, 2], [0, 4]]), 3)
 
 
-def test_dropped_merges_begin_with_a_space_on_the_right_and_depend_on_the_seed_alone():
+def test_dropped_merges_begin_with_a_space_on_the_right_and_depend_on_the_seed_alone(monkeypatch):
     rng = np.random.default_rng(0)
     units, starts = rng.integers(0, ALPHABET, 4000).astype(np.int32), np.arange(0, 4001, 40)
 
@@ -172,6 +173,14 @@ def test_dropped_merges_begin_with_a_space_on_the_right_and_depend_on_the_seed_a
     assert not any(begins_with_space(learn(1.0, 0)))
     assert any(begins_with_space(learn(0.0, 0)))
     assert np.array_equal(learn(0.5, 7), learn(0.5, 7))
+    monkeypatch.setattr(
+        pair_learning, "_STEPS", 3
+    )  # the random state goes in and out of the compiled loop, all 64 bits
+    for seed in (7, 2**64 - 1):
+        whole = learn(0.5, seed)
+        monkeypatch.setattr(pair_learning, "_STEPS", 99)
+        assert np.array_equal(learn(0.5, seed), whole)
+        monkeypatch.setattr(pair_learning, "_STEPS", 3)
     assert not np.array_equal(learn(0.5, 7), learn(0.5, 8))
 
 

@@ -76,12 +76,14 @@ def learn_pairs(
     bounds = np.array([most if bound is None else bound for bound in (veto.max_length, veto.max_words)], np.int64)
     traits = _traits(np.asarray(made, np.int32).reshape(-1, 2), alphabet, first + limit, space, apart)
     state = _begin(symbols, starts, counts, min_frequency, traits, bounds, space, apart)
-    merges, random, done = np.empty((limit, 2), np.int32), np.uint64(veto.seed), 0
+    merges, random, done = np.empty((limit, 2), np.int32), veto.seed, 0
     near = np.empty((2 * (first + limit), 4), np.int64), np.full((first + limit, 2), -1, np.int32)
     while done < limit:
         stop = min(limit, done + _STEPS)
+        # As an unsigned number: it comes back as a plain one.
+        chance = veto.dropout, np.uint64(random)
         state, random, now = _learn(
-            state, near, merges, done, stop, first, min_frequency, traits, bounds, space, apart, veto.dropout, random
+            state, near, merges, done, stop, first, min_frequency, traits, bounds, space, apart, *chance
         )
         if progress is not None:
             progress(now)

@@ -35,9 +35,10 @@ __all__ = ["CompoundPiece", "corrupt", "hyphen_lessons", "hyphenated", "piece_co
 def segment_by(word: str, constituents: Sequence[str], *, prefix: bool = False) -> list[str] | None:
     """Cut `word` where its constituents, given as dictionary forms, fit best.
 
-    Part k has |c_k| + o_k characters with |o_k| <= |c_k| and at least one; the sum of the Levenshtein distances of parts and
-    constituents, in lower case, is least. Of equals the last is taken in the order of rising sum |o_k|, then of rising
-    offsets from the left: a linking letter goes to the part before it.
+    A part is longer or shorter than its constituent by an offset, at most as long as that, and has at least one character;
+    the sum of the Levenshtein distances of parts and constituents, in lower case, is least. Of equals the last is taken in
+    the order of the rising sum of offsets without their signs, then of rising offsets from the left: a linking letter goes
+    to the part before it.
 
     Args:
         word: the compound, without a hyphen.
