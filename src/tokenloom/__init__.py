@@ -28,10 +28,10 @@ __getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measur
 
 __all__ = [
     "BPE",
+    "KL3M",
     "BPEDropout",
     "ChunkLaw",
     "CompoundPiece",
-    "KL3M",
     "Ledger",
     "LessIsBetter",
     "LiB",

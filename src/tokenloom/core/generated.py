@@ -86,7 +86,11 @@ def _module(room: str, names: Mapping[str, str], rooms: Iterable[str]) -> str:
     up = "." * (1 + bool(room))
     doc = ROOMS[room] if room else "One toolkit for tokens: cut, look inside, move, reduce and predict them."
     table = "".join(f'    "{name}": "{target}",\n' for name, target in sorted(names.items()))
-    public = sorted([*names, *rooms, *([] if room else ["__version__"])])
+    # As linters want it: names in capitals, then classes, then functions.
+    public = sorted(
+        [*names, *rooms, *([] if room else ["__version__"])],
+        key=lambda name: (not name.isupper(), not name[0].isupper(), name),
+    )
     listed = "".join(f'    "{name}",\n' for name in public)
     version = "" if room else "from ._version import __version__\n"
     inner = f", {tuple(rooms)!r}".replace("'", '"') if rooms else ""
