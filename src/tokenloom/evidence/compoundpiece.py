@@ -234,7 +234,7 @@ def _draw(found: list[dict[str, Any]], sizes: list[int], path: Path) -> None:
     left.set_xticks(
         range(len(names)), [name.replace(" of ", "\nof ").replace(" by ", "\nby ") for name in names], fontsize=8
     )
-    left.legend(frameon=False, fontsize=8, loc="lower right")
+    left.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     for colour, name in zip(("#4c4c4c", "#d1860a", "#2a8f4c", "#0a6fb5"), found[0]["vocabularies"]):
         values = np.array([[one["vocabularies"][name][str(size)][0] for one in found] for size in sizes])
         spread = values.std(1, ddof=1) if values.shape[1] > 1 else None
