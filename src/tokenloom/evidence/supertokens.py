@@ -122,7 +122,7 @@ def trial(files: list[str], megabytes: list[float], sizes: list[int], passes: li
             }
             found[f"{mb:g} {size}"] = {method: _measured(tok, held) for method, tok in made.items()}
     text = "\n".join(paragraphs[i] for i in order[:2000])[:LIMIT]
-    limit = _tokens(_supertokens(expected_pieces([text], tl.ChunkLaw()), LIMIT_SIZE - 256))
+    limit = _tokens(_supertokens(expected_pieces([text], tl.ChunkLaw(), scale=10_000), LIMIT_SIZE - 256))
     found["limit"] = {}
     for n in passes:
         tokens = _tokens(_supertokens(chunk_pieces([text], tl.ChunkLaw(), seed, passes=n), LIMIT_SIZE - 256))

@@ -74,8 +74,8 @@ def count_pieces(texts: Iterable[str | bytes], cut: Cut, *, progress: Callable[[
     Raises: InvalidInput: not a regular expression, or there is no text at all.
 
     >>> pieces = count_pieces(["to be or not to be"], GPT2_PATTERN)
-    >>> pieces.counts.tolist(), pieces.starts.size - 1
-    ([1, 2, 1, 1, 1], 5)
+    >>> sorted(pieces.counts.tolist()), pieces.starts.size - 1
+    ([1, 1, 1, 1, 2], 5)
     """
     return count_all(texts, [cut], progress=progress)[0]
 
