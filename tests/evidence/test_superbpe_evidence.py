@@ -15,7 +15,16 @@ def test_the_experiment_in_miniature_gives_a_result_and_a_picture(tmp_path):
     first = result["figures"][0]
     assert first["name"] == "bytes per token, 1,000 ids"
     assert list(first["ours"]) == ["t = 0", *(f"t = {share:g}" for share in superbpe.SHARES[1:-1]), "BPE"]
-    assert all(len(cell["values"]) == 2 for figure in result["figures"] for cell in figure["ours"].values())
+    *of_seeds, training = result["figures"]
+    assert all(len(cell["values"]) == 2 for figure in of_seeds for cell in figure["ours"].values())
+    assert list(training["ours"]) == [
+        "counting, CPU s",
+        "first stage, CPU s",
+        "second stage, CPU s",
+        "peak memory, GiB",
+    ]
+    assert all(cell["mean"] > 0 for cell in training["ours"].values())
+    assert " of 4 trials" in result["sentence"]
     assert (tmp_path / result["pictures"][0]["file"]).read_bytes().startswith(b"\x89PNG")
 
 
@@ -35,6 +44,7 @@ def test_training_texts_come_from_the_first_file_and_counts_from_the_others(tmp_
     found = superbpe.trial(files, [270], 1, 0)
     assert found["bound"] == 11 / 4
     assert found["270 1"]["bytes per token"] == 11 / 5  # no " ab" was learnt
+    assert found["270 1"]["bytes per token of count.txt"] == 11 / 5
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,9 @@ def test_what_an_inserted_space_and_a_lost_one_do_to_words():
 def test_a_word_behind_an_insertion_is_kept():
     found = boundary_stability(Words(), [("the States", "the x States")])
     assert (found.shared, found.changed) == (1, 0)
+    # What is inserted before a cut stands before it in the noisy text too.
+    found = boundary_stability(Words(), [("the States", "thex States")])
+    assert (found.cuts, found.noisy_cuts, found.shared, found.changed) == (1, 1, 1, 1)
 
 
 def test_pairs_add_up():

@@ -6,6 +6,8 @@ python -m tokenloom.evidence.english FOLDER --text sqlite --out sqlite.txt
 tokenloom evidence superbpe -- --text english.txt --held-out austen.txt --held-out sqlite.txt
 """
 
+import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,12 +24,22 @@ from ..tokenize.text.bpe import bpe_tokenizer, learn_merges
 from ..tokenize.text.superbpe import count_lines
 from .result import Figure, Picture, run_trials, write_result
 
-__all__ = ["run", "trial"]
+__all__ = ["cost", "run", "trial"]
 
-SHARES = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 1.0)
-FULL: dict[str, Any] = {"sizes": [8000, 16000, 32000], "megabytes": 20}
-QUICK: dict[str, Any] = {"sizes": [1000, 2000], "megabytes": 0.2}
+SHARES = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 1.0)
+FULL: dict[str, Any] = {"sizes": [8000, 16000, 32000], "megabytes": 20, "megabytes of the cost": 50}
+QUICK: dict[str, Any] = {"sizes": [1000, 2000], "megabytes": 0.2, "megabytes of the cost": 0.2}
 SENTENCE = "By the way, I am a fan of the Milky Way."
+# What is measured of each tokenizer: its unit, and what the paper and its result files report.
+MEASURES = {
+    "bytes per token": (
+        "held-out text",
+        "200k ids, 10 GB: BPE 4.457, a token a word 4.689, t = 0 6.243, .1 6.610, .2 6.628, .3 and .4 6.634, .5 6.618, "
+        ".6 6.567, .7 6.478, .8 6.337, .9 6.092",
+    ),
+    "tokens of several words": ("among the ids", ""),
+    "ids for 99 % of the tokens": ("share", "BPE .57, t = .9 .70, t = .4 .90"),
+}
 
 
 def run(
@@ -39,11 +51,11 @@ def run(
     workers: int = 2,
     quick: bool = False,
 ) -> None:
-    """Train at nine transition points, three sizes and on three samples of the text; some ten minutes on two cores.
+    """Train at ten transition points, three sizes and on three samples of the text; some ten minutes on two cores.
 
     Args:
         out: folder of result.json, the picture, and the finished trials in .trials.
-        text: paragraphs with blank lines between them; each seed draws 20 MB of them.
+        text: paragraphs with blank lines between them; each seed draws 20 MB of them, and the measured training 50 MB.
         held_out: texts of another origin, on which tokens are counted.
         seeds: samples of the text.
         workers: processes.
@@ -56,81 +68,85 @@ def run(
             "say what to read: --text FILE --held-out FILE, see tokenloom.evidence.english; or try --quick"
         )
     settings = QUICK if quick else FULL
+    sizes, megabytes, heavy = settings.values()
     files = [] if quick else [str(path) for path in (text, *(held_out or ())) if path is not None]
-    runs = {f"seed-{seed}": {"files": files, "seed": seed, **settings} for seed in range(seeds)}
-    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
-    tables = {
-        size: {share: [one[f"{size} {share:g}"] for one in found] for share in SHARES} for size in settings["sizes"]
+    # With a second worker it runs in a fresh process, whose memory is its own.
+    whole = {"files": files, "megabytes": heavy, "size": max(sizes)}
+    spent = run_trials(cost, {"cost": whole}, out / ".trials", workers=2)["cost"]
+    runs = {
+        f"seed-{seed}": {"files": files, "sizes": sizes, "megabytes": megabytes, "seed": seed} for seed in range(seeds)
     }
-    _draw(tables, found[0]["bound"], out / "transition.png")
-    paper = (
-        "200k ids, 10 GB: BPE 4.457, bound 4.689, t = 0 6.243, .1 6.610, .2 6.628, .3 and .4 6.634, .5 6.618, .9 6.092"
-    )
+    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    texts = [key for key in found[0][f"{max(sizes)} 1"] if key.startswith("bytes per token of")]
+    _draw(found, sizes, out / "transition.png")
     write_result(
         out,
         system="superbpe",
-        sentence=_sentence(tables),
+        sentence=_sentence(found, sizes, texts, spent, heavy),
         settings={**settings, "shares": SHARES, "texts": [Path(file).name for file in files] or "embedded samples"},
         seeds=list(range(seeds)),
         figures=[
-            *(_figure(tables, size, "bytes per token", "held-out text", paper) for size in tables),
-            *(
-                Figure(
-                    f"bytes per token of {name}, {max(tables):,} ids",
-                    {
-                        _name(share): [one["each text"][k] for one in trials]
-                        for share, trials in tables[max(tables)].items()
-                    },
-                    unit="held-out text",
-                )
-                for k, name in enumerate([Path(file).name for file in files[1:]] or ["en-literary"])
-            ),
-            *(_figure(tables, size, "tokens of several words", "among the ids", "") for size in tables),
-            *(
-                _figure(tables, size, "ids for 99 % of the tokens", "share", "BPE .57, t = .9 .70, t = .4 .90")
-                for size in tables
-            ),
+            *(_figure(found, key, size, *told) for key, told in MEASURES.items() for size in sizes),
+            *(_figure(found, key, max(sizes), "held-out text") for key in texts),
+            Figure("bytes per word", {"a token a word": [one["bound"] for one in found]}, "4.689", "held-out text"),
+            Figure(f"training on {heavy:g} MB, {max(sizes):,} ids", {key: [value] for key, value in spent.items()}),
         ],
         pictures=[Picture("transition.png", "Where words end to bound tokens, and what that gives on held-out texts.")],
-        ledger=tl.Ledger(bytes=int(settings["megabytes"] * 1e6) * len(runs)),
+        ledger=tl.Ledger(bytes=int(megabytes * 1e6) * len(runs)),
         details={"trials": found},
     )
 
 
 def trial(files: list[str], sizes: list[int], megabytes: float, seed: int) -> dict[str, Any]:
     """Train on some megabytes of paragraphs drawn by `seed`: "size share" of the transition → what came out."""
-    if files:
-        paragraphs, *others = (list(read_corpus([file], split="paragraph")) for file in files)
-        held = ["\n\n".join(other) for other in others]
-    else:
-        names = ("en-technical", "en-legal", "code-python")
-        paragraphs, held = [p for name in names for p in sample(name).split("\n\n")], [sample("en-literary")]
-    drawn, left = [], megabytes * 1e6
-    for i in np.random.default_rng(seed).permutation(len(paragraphs)):
-        drawn.append(paragraphs[i] + "\n")
-        if (left := left - len(paragraphs[i].encode())) <= 0:
-            break
-    words, lines = count_lines(drawn)
-    bound = sum(len(text.encode()) for text in held) / (cut_all(held, O200K_WORDS)[0].size - 1)
-    found: dict[str, Any] = {"bound": bound}
+    words, lines = count_lines(_drawn(files[:1], megabytes, seed))
+    held = {Path(file).name: "\n\n".join(read_corpus([file], split="paragraph")) for file in files[1:]}
+    held = held or {"en-literary": sample("en-literary")}
+    n_words = cut_all(list(held.values()), O200K_WORDS)[0].size - 1
+    found: dict[str, Any] = {"bound": sum(len(text.encode()) for text in held.values()) / n_words}
     for size in sizes:
         for share in SHARES:
             if share == 1:
-                merges = learn_merges(words, 256, size - 256)
-                tok = bpe_tokenizer(merges, O200K_WORDS, name="bpe")
+                tok = bpe_tokenizer(learn_merges(words, 256, size - 256), O200K_WORDS, name="bpe")
             else:
                 tok = tl.SuperBPE(size, max(256, round(share * size)), special=()).learn(words, lines)
             found[f"{size} {share:g}"] = _measured(tok, held)
     return found
 
 
-def _measured(tok: Any, held: list[str]) -> dict[str, Any]:
-    parts = [tok.encode(text) for text in held]
-    counts = np.sort(np.bincount(np.concatenate([part.ids for part in parts]), minlength=len(tok.vocab)))[::-1]
+def cost(files: list[str], megabytes: float, size: int) -> dict[str, float]:
+    """CPU time of each stage, kernels compiled, and the most memory that the process held, its texts included."""
+    import resource  # not on Windows
+
+    tl.SuperBPE(300, 280)(["to be or not to be "])
+    drawn, ends = _drawn(files[:1], megabytes, 0), {"begin": time.process_time()}
+    tl.SuperBPE(size, size // 2)(drawn, progress=lambda what, *_: ends.update({what: time.process_time()}))
+    begin, read, first, second = ends.values()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "counting, CPU s": read - begin,
+        "first stage, CPU s": first - read,
+        "second stage, CPU s": second - first,
+        "peak memory, GiB": peak / 2**30,
+    }
+
+
+def _drawn(files: list[str], megabytes: float, seed: int) -> list[str]:
+    """Paragraphs in an order that `seed` draws, up to some megabytes."""
+    names = ("en-technical", "en-legal", "code-python")
+    paragraphs = list(read_corpus(files, split="paragraph")) if files else "\n\n".join(map(sample, names)).split("\n\n")
+    order = np.random.default_rng(seed).permutation(len(paragraphs))
+    ends = np.cumsum([len(paragraphs[i].encode()) for i in order])
+    return [paragraphs[i] + "\n" for i in order[: int(np.searchsorted(ends, megabytes * 1e6)) + 1]]
+
+
+def _measured(tok: Any, held: dict[str, str]) -> dict[str, Any]:
+    parts = {name: tok.encode(text) for name, text in held.items()}
+    counts = np.sort(np.bincount(np.concatenate([part.ids for part in parts.values()])))[::-1]
     several = [token for token in tok.vocab if len(token.split()) > 1]
     return {
-        "bytes per token": sum(len(part.data) for part in parts) / sum(map(len, parts)),
-        "each text": [len(part.data) / len(part) for part in parts],
+        "bytes per token": sum(len(part.data) for part in parts.values()) / sum(map(len, parts.values())),
+        **{f"bytes per token of {name}": len(part.data) / len(part) for name, part in parts.items()},
         "tokens of several words": len(several),
         "ids for 99 % of the tokens": int(np.searchsorted(np.cumsum(counts), 0.99 * counts.sum()) + 1) / len(tok.vocab),
         "sentence": [token.decode() for token in tok.encode(SENTENCE).tokens()],
@@ -138,61 +154,60 @@ def _measured(tok: Any, held: list[str]) -> dict[str, Any]:
     }
 
 
-Tables = dict[int, dict[float, list[dict[str, Any]]]]
+Trials = list[dict[str, Any]]
 
 
-def _figure(tables: Tables, size: int, key: str, unit: str, paper: str) -> Figure:
-    ours = {_name(share): [one[key] for one in trials] for share, trials in tables[size].items()}
-    return Figure(f"{key}, {size:,} ids", ours, paper, unit)
+def _values(found: Trials, size: int, key: str = "bytes per token") -> np.ndarray:
+    """Of each transition and each seed, float (shares, seeds)."""
+    return np.array([[one[f"{size} {share:g}"][key] for one in found] for share in SHARES])
 
 
-def _name(share: float) -> str:
-    return "BPE" if share == 1 else f"t = {share:g}"
+def _fewer(found: Trials, size: int, key: str = "bytes per token") -> np.ndarray:
+    """Tokens saved against BPE of the same seed and size, as a share, float (shares, seeds)."""
+    values = _values(found, size, key)
+    return 1 - values[-1] / values
 
 
-def _mean(tables: Tables, size: int, share: float) -> float:
-    return float(np.mean([one["bytes per token"] for one in tables[size][share]]))
+def _figure(found: Trials, key: str, size: int, unit: str, paper: str = "") -> Figure:
+    names = ["BPE" if share == 1 else f"t = {share:g}" for share in SHARES]
+    return Figure(f"{key}, {size:,} ids", dict(zip(names, _values(found, size, key).tolist())), paper, unit)
 
 
-def _gain(tables: Tables, size: int, share: float) -> str:
-    change = _mean(tables, size, 1.0) / _mean(tables, size, share) - 1
-    return f"{abs(change):.1%} {'fewer' if change < 0 else 'more'}"
-
-
-def _sentence(tables: Tables) -> str:
-    parts = []
-    for size in tables:
-        best = max(SHARES, key=lambda share: _mean(tables, size, share))
-        best_of, late, none = (_gain(tables, size, share) for share in (best, 0.9, 0.0))
-        parts.append(
-            f"{size:,} ids: {best_of} at the best, {best:g} of the size, {late} at 0.9, {none} with no first stage"
-        )
-    size = max(tables)
-    each = np.mean(
-        [[np.divide(a["each text"], b["each text"]) for a, b in zip(tables[size][1.0], tables[size][0.75])]],
-        axis=(0, 1),
-    )
+def _sentence(found: Trials, sizes: list[int], texts: list[str], spent: dict[str, float], heavy: float) -> str:
+    parts, inside = [], 0
+    for size in sizes:
+        fewer = _fewer(found, size)
+        best = int(fewer.mean(1).argmax())
+        # SHARES[-1] is BPE itself, so inside means that SuperBPE with a later transition, too, is worse.
+        inside += int(((fewer.argmax(0) > 0) & (fewer.argmax(0) < len(SHARES) - 2)).sum())
+        told = {f"at {SHARES[best]:g}, the best": best, f"at {SHARES[-2]}": -2, "with no first stage": 0}
+        parts.append(f"{size:,} ids: " + ", ".join(f"{fewer[at].mean():.1%} {where}" for where, at in told.items()))
+    size, late = max(sizes), SHARES.index(0.75)
+    each = [f"{_fewer(found, size, key)[late].mean():.1%} of {key.rpartition(' ')[2]}" for key in texts]
     return (
-        "Tokens of held-out text against those of BPE, by the transition point. "
-        + "; ".join(parts)
-        + f". It depends on the text more than on the transition: at {size:,} ids and 0.75 "
-        + ", ".join(f"{1 - change:.1%}" for change in each)
-        + " fewer for each of the texts. The paper's gain is 33 % with 200,000 ids and 10 GB; what the tokens are worth to a model, this does "
-        "not show: none was trained."
+        f"Fewer tokens of held-out text than BPE, by the share of the vocabulary at which words end to bound tokens. {'; '.join(parts)}. "
+        f"The optimum is inside, neither at the first nor at the last share, in {inside} of {len(sizes) * len(found)} trials, and broad. "
+        f"It depends on the text more than on the transition: at {size:,} ids and 0.75 {', '.join(each)}. The paper's gain is 33 % "
+        f"with 200,000 ids and 10 GB. The second stage on {heavy:g} MB at {size:,} ids took {spent['second stage, CPU s']:.0f} CPU seconds, "
+        f"the process at most {spent['peak memory, GiB']:.1f} GiB. What the tokens are worth to a model, this does not show: none was trained."
     )
 
 
-def _draw(tables: Tables, bound: float, path: Path) -> None:
-    figure = require("matplotlib.figure", "plot").Figure(figsize=(7, 4.2), layout="constrained")
-    axis = figure.subplots()
-    for colour, (size, by_share) in zip(("#0a6fb5", "#d1860a", "#2a8f4c"), tables.items()):
-        values = np.array([[one["bytes per token"] for one in trials] for trials in by_share.values()])
-        spread = values.std(1, ddof=1) if values.shape[1] > 1 else None
-        axis.errorbar(list(by_share)[:-1], values[:-1].mean(1), None if spread is None else spread[:-1], marker="o",
-                      color=colour, capsize=3, label=f"SuperBPE, {size:,} ids")  # fmt: skip
-        axis.axhline(values[-1].mean(), color=colour, linestyle=":", label=f"BPE, {size:,} ids")
-    axis.axhline(bound, color="#4c4c4c", linestyle="--", label="a token a word")
-    axis.set(xlabel="transition, as a share of the vocabulary", ylabel="bytes per token, held out")
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", frameon=False, fontsize=8, ncols=4)
+def _draw(found: Trials, sizes: list[int], path: Path) -> None:
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for colour, size in zip(("#0a6fb5", "#d1860a", "#2a8f4c"), sizes):
+        for axis, values in ((left, _values(found, size)), (right, 100 * _fewer(found, size))):
+            spread = values.std(1, ddof=1) if len(found) > 1 else np.zeros(len(SHARES))
+            axis.errorbar(SHARES[:-1], values[:-1].mean(1), spread[:-1], marker="o", markersize=4, color=colour,
+                          capsize=3, label=f"{size:,} ids")  # fmt: skip
+        left.axhline(_values(found, size)[-1].mean(), color=colour, linestyle=":")
+    left.plot([], [], color="#4c4c4c", linestyle=":", label="BPE of the same size")
+    left.axhline(found[0]["bound"], color="#4c4c4c", linestyle="--", label="a token a word")
+    left.set(ylabel="bytes per token, held out")
+    right.set(ylabel="tokens fewer than BPE, %", ylim=(0, None))
+    for axis in (left, right):
+        axis.set(xlabel="transition, as a share of the vocabulary")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", frameon=False, fontsize=8, ncols=5)
     figure.savefig(path, dpi=120)

@@ -1,22 +1,30 @@
-"""Learn a vocabulary from text with the trainers of `tokenizers`: byte-pair encoding, Unigram, WordPiece."""
+"""Learn a vocabulary from text with other people's trainers: `tokenizers` for byte-pair encoding, Unigram and WordPiece,
+`sentencepiece` for Unigram from counts.
+"""
 
+import io
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import InvalidInput
+import numpy as np
+
+from ..core.cuts import cut_all
+from ..core.errors import InvalidInput, require
 from ..core.merges import GPT2_PATTERN
 from .engines import foreign
 from .json_tokenizer import JsonTokenizer
 from .ranks import byte_level_json
-from .surface import from_alphabet
+from .surface import from_alphabet, to_alphabet
 from .utf8 import valid_runs
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
     from tokenizers.trainers import Trainer
 
-__all__ = ["BERT_SPECIAL", "train_bpe", "train_unigram", "train_wordpiece"]
+__all__ = ["BERT_SPECIAL", "train_bpe", "train_unigram", "train_wordpiece", "unigram_of_counts"]
 
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -93,7 +101,81 @@ def train_unigram(
         show_progress=progress,
     )
     model = _learn(models.Unigram(), _words(pattern), trainer, texts)["model"]
-    pieces = sorted(model["vocab"], key=lambda piece: (-piece[1], piece[0]))
+    return _unigram(model["vocab"], pattern, special, name)
+
+
+def unigram_of_counts(
+    counts: Mapping[str, int],
+    vocab_size: int,
+    *,
+    special: tuple[str, ...] = ("<|endoftext|>",),
+    pattern: str = GPT2_PATTERN,
+    name: str = "unigram",
+) -> JsonTokenizer:
+    """Train a byte-level Unigram vocabulary on strings that are counted already, with the trainer of `sentencepiece`.
+
+    It reads each string once, however often it occurs, and adds up in a fixed order. Pieces have at most 16 characters of
+    average width, as there.
+
+    Args:
+        counts: how often each string occurs, >= 1; `pattern` finds the words in them.
+        vocab_size, special, pattern, name: as for `train_unigram`.
+    Returns: the same tokenizer for the same counts.
+    Raises: InvalidInput: `vocab_size` too small, or nothing counted; MissingExtra: the package is not installed.
+
+    >>> unigram_of_counts({"low": 9, "lower": 3, "lowest": 3}, 258).encode("lowest").tokens()[0]
+    b'low'
+    """
+    _check_size(vocab_size, 256, "bytes", special)
+    package = require("sentencepiece", "hf")
+    words = _alphabet_words(counts, pattern)
+    if not words:
+        raise InvalidInput("there is no text to train on")
+    characters = sum(len(from_alphabet(word).decode("utf-8", "replace")) for word in words)
+    unseen = sorted({to_alphabet(bytes([byte])) for byte in range(256)} - set("".join(words)))
+    written = io.BytesIO()
+    with foreign("sentencepiece"):
+        package.SentencePieceTrainer.train(
+            sentence_iterator=(f"{word}\t{count}" for word, count in sorted(words.items())),
+            input_format="tsv",
+            model_writer=written,
+            model_type="unigram",
+            vocab_size=vocab_size - len(special) - len(unseen) + 1,  # one is its unknown token
+            hard_vocab_limit=False,
+            max_sentencepiece_length=round(16 * sum(map(len, words)) / characters),
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            split_by_unicode_script=False,
+            split_by_number=False,
+            split_by_whitespace=False,
+            bos_id=-1,
+            eos_id=-1,
+            num_threads=1,  # what is added up, and in which order, depends on it
+            minloglevel=2,
+        )
+        model = package.SentencePieceProcessor(model_proto=written.getvalue())
+        learnt = [(model.id_to_piece(i), model.get_score(i)) for i in range(1, model.vocab_size())]
+    least = min(score for _, score in learnt)
+    return _unigram([*learnt, *((byte, least) for byte in unseen)], pattern, special, name)
+
+
+def _alphabet_words(counts: Mapping[str, int], pattern: str) -> Counter[str]:
+    """The words that `pattern` finds in counted strings, in GPT-2's alphabet, and how often each occurs."""
+    strings = list(counts)
+    joined = "".join(strings)
+    points, numbers = cut_all(strings, pattern)
+    repeats = np.repeat([counts[string] for string in strings], numbers).tolist()
+    words: Counter[str] = Counter()
+    for (begin, end), count in zip(pairwise(points.tolist()), repeats):
+        words[to_alphabet(joined[begin:end].encode())] += count
+    return words
+
+
+def _unigram(scored: Iterable[tuple[str, float]], pattern: str, special: tuple[str, ...], name: str) -> JsonTokenizer:
+    """The tokenizer of pieces in GPT-2's alphabet, the best first."""
+    pieces = sorted(scored, key=lambda piece: (-piece[1], piece[0]))
     parsed = byte_level_json({}, [], pattern, {token: len(pieces) + i for i, token in enumerate(special)}, name)
     parsed["model"] = {"type": "Unigram", "unk_id": None, "vocab": pieces, "byte_fallback": False}
     return JsonTokenizer(json.dumps(parsed, ensure_ascii=False), name)

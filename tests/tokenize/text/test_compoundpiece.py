@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 import tokenloom as tl
 from tokenloom.core.errors import InvalidInput, StoreError
 from tokenloom.data import sample
-from tokenloom.hosts.train import train_unigram
+from tokenloom.hosts.train import unigram_of_counts
 from tokenloom.measure.compounds import hardness, score_splits
 from tokenloom.tokenize.text.compoundpiece import (
     corrupt,
@@ -153,6 +153,10 @@ def test_lessons_drop_rare_ways_to_write_and_keep_the_most_frequent_one():
     lessons = hyphen_lessons(counts, rng=rng(), probability=1.0)
     # "Ab-laut" is seen once; "Bahn-Hof" 1/500 as often as "Bahnhof", which is less than e^-6.
     assert lessons == [("Hausboot", [4]), ("Bahnhof", [])]
+    # What is written together counts in whatever case, 500 + 400 times; a word that is seen once is no common word.
+    lessons = hyphen_lessons({"Bahn-Hof": 2, "Bahnhof": 500, "BAHNHOF": 400, "der": 1}, rng=rng(), probability=1.0)
+    assert lessons == []
+    assert hyphen_lessons({"Bahn-Hof": 2, "der": 1}, rng=rng(), probability=1.0) == [("Bahnhof", [4])]
     assert hyphen_lessons({"Bahn-Hof": 2, "Bahnhof": 800, "der": 9}, rng=rng(), probability=1.0)[0] == ("Bahnhof", [4])
 
 
@@ -240,8 +244,15 @@ def test_the_vocabulary_respects_seams_where_plain_unigram_does_not():
 def test_the_baseline_is_unigram_on_the_words():
     pieces = piece_counts(german())
     plain = tl.CompoundPiece(400).learn(pieces, None)
-    again = train_unigram((piece for piece in sorted(pieces) for _ in range(pieces[piece])), 400)
-    assert set(plain.vocab) == set(again.vocab)
+    assert plain.spec == unigram_of_counts(pieces, 400, name="compoundpiece").spec
+
+
+def test_what_has_no_letter_stays_whole():
+    model = Decompounder(np.full(1 << 18, 0.5, np.float32), np.zeros(0, np.uint64), np.zeros(0, np.uint8))
+    assert model(["20234567"]) != [["20234567"]]
+    pieces = {"20234567": 5, "...!!": 5, "abcd": 5}
+    whole = unigram_of_counts({"20234567": 5, "...!!": 5, "ab": 5, "cd": 5}, 400, name="compoundpiece")
+    assert tl.CompoundPiece(400).learn(pieces, model).spec == whole.spec
 
 
 TECHNICAL = sample("de-technical")
@@ -249,6 +260,7 @@ TECHNICAL = sample("de-technical")
 
 def test_it_learns_from_the_hyphens_of_the_text_that_it_is_given(tmp_path):
     tok = tl.CompoundPiece(2000)([TECHNICAL], rng=rng())
+    assert tok.digest == tl.CompoundPiece(2000)([TECHNICAL], rng=rng()).digest
     assert len(tok.vocab) <= 2000
     for data in (TECHNICAL.encode()[:5000], b"a\xff\xfe b", "世界".encode()):
         assert tok.decode(tok.encode(data).ids) == data

@@ -50,6 +50,7 @@ def draw_misread(trials: Trials, path: Path) -> None:
             axis.scatter([f["density"] for f in found], [f[key] for f in found], color=colour, label=name, s=18)
         axis.set_title(title, fontsize=10)
         axis.set(xlabel="tokens per character of the right text")
+        axis.locator_params(axis="x", nbins=5)
     axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
 

@@ -11,7 +11,7 @@ from ...measure.stability import boundary_stability
 from ...tokenize.text.kl3m_tokenizers import KL3M
 from .texts import Texts, legal_texts
 
-__all__ = ["GENERAL", "RIGHT", "TERMS", "WRONG", "trial"]
+__all__ = ["CUSTOM", "GENERAL", "LEGAL", "SMALLER", "TERMS", "trial"]
 
 GENERAL, LEGAL, CUSTOM = "general text", "legal text", "legal text, custom tokens"
 # Twenty terms, chosen before anything was trained.
@@ -25,6 +25,7 @@ TERMS = {
 RIGHT = "The United States Senate is responsible for the"
 WRONG = "Thc Vnited S tates 5enate is nesp0nslbe for the"
 BOUNDS = {"3 bytes": 3, "4 bytes": 4, "no bound": None}
+SMALLER = "no bound, smaller"
 
 
 def trial(archives: str | None, seed: int, characters: int, sizes: list[int], **noise: Any) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _misread(
     smaller = KL3M(character_size, custom=(), min_frequency=1).nested(train, sizes)
     some = train[::20]
     cost = tokens_per_character(tokenizers["3 bytes"], some)
-    tokenizers["no bound, smaller"] = min(smaller.values(), key=lambda t: abs(tokens_per_character(t, some) - cost))
+    tokenizers[SMALLER] = min(smaller.values(), key=lambda t: abs(tokens_per_character(t, some) - cost))
     held = [line.strip() for kind in ("legal", "general") for p in texts.held_out[kind] for line in p.split("\n")]
     held = [line for line in held if 60 <= len(line) <= 200]
     chosen = [held[i] for i in rng.permutation(len(held))[:lines]]

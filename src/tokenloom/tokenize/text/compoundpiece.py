@@ -11,7 +11,7 @@ cut is a dynamic programme, to the same cuts.
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp
@@ -22,7 +22,7 @@ from numba import njit
 
 from ...core.errors import InvalidInput
 from ...hosts.json_tokenizer import JsonTokenizer
-from ...hosts.train import train_unigram
+from ...hosts.train import unigram_of_counts
 from ...hosts.utf8 import valid_runs
 from .decompounder import Decompounder, Taught
 
@@ -173,8 +173,8 @@ def corrupt(word: str, rng: np.random.Generator, probability: float = 0.999) -> 
 def hyphen_lessons(counts: Mapping[str, int], *, rng: np.random.Generator, probability: float = 0.999) -> list[Taught]:
     """What the hyphens of a corpus teach: words whose hyphens were taken out, and as many common words without one.
 
-    A hyphenated word is left out if it is seen once, or e^-6 times as often as the same word written together, or less; of
-    several ways to hyphenate a word the most frequent stays.
+    A word is left out if it is seen once; a hyphenated one also if it is seen less than e^-6 times as often as the same
+    word written together, in whatever case. Of several ways to hyphenate a word the most frequent stays.
 
     Args:
         counts: as `word_counts` makes them.
@@ -182,14 +182,16 @@ def hyphen_lessons(counts: Mapping[str, int], *, rng: np.random.Generator, proba
         probability: that their case is changed.
     Returns: words and the positions of their hyphens, sorted by word.
     """
+    together: Counter[str] = Counter()
+    for word, count in counts.items():
+        together[word.lower()] += count
     best: dict[str, str] = {}
     for word in sorted(counts, key=lambda word: (-counts[word], word)):
         if counts[word] > 1 and hyphenated(word):
             joined = word.replace("-", "").lower()
-            together = max(counts.get(form, 0) for form in (corrupt(word, rng, 1.0)[0], joined, joined.capitalize()))
-            if not together or counts[word] / together >= exp(-6):
+            if counts[word] >= together[joined] * exp(-6):
                 best.setdefault(joined, word)
-    plain = (word for word in counts if "-" not in word and word.isalpha() and word.lower() not in best)
+    plain = (word for word, count in counts.items() if count > 1 and word.isalpha() and word.lower() not in best)
     common = sorted(plain, key=lambda word: (-counts[word], word))[: len(best)]
     lessons = [corrupt(word, rng, probability) for word in sorted(best.values())]
     return [*lessons, *((word, []) for word in sorted(common))]
@@ -218,7 +220,8 @@ class CompoundPiece:
     """Train a Unigram vocabulary on the constituents of words, so that its pieces seldom straddle a seam.
 
     Args:
-        vocab_size: ids in all, 256 bytes and special tokens included; the authors' monolingual ones have 32,768.
+        vocab_size: ids in all, 256 bytes and special tokens included; fewer where too little repeats itself in the words. The
+            authors' monolingual ones have 32,768.
         resolution: counts are divided by it, and pieces seen less often left out; the authors' 16 is for billions of
             words, 1 keeps all.
         special: tokens that no text produces; they get the last ids.
@@ -284,18 +287,19 @@ class CompoundPiece:
         kept = {piece: count for piece, count in kept.items() if len(piece.encode()) < 32}
         if not kept:
             raise InvalidInput(f"no piece of less than 32 bytes is seen {self.resolution} times")
-        return train_unigram(_sentences(kept, decompounder), self.vocab_size, special=self.special, name=self.name)
+        return unigram_of_counts(
+            _constituents(kept, decompounder), self.vocab_size, special=self.special, name=self.name
+        )
 
 
-def _sentences(pieces: Mapping[str, int], decompounder: Decompounder | None) -> Iterator[str]:
-    """Each constituent as often as it occurs; one that begins a word keeps the space before it."""
+def _constituents(pieces: Mapping[str, int], decompounder: Decompounder | None) -> Counter[str]:
+    """How often each constituent occurs; one that begins a word keeps the space before it. What has no letter stays whole."""
     words = sorted(pieces)
     bodies = [word.strip() for word in words]
-    parts = [[body] for body in bodies] if decompounder is None else decompounder(bodies)
+    lettered = [body for body in bodies if any(map(str.isalpha, body))]
+    parts = {} if decompounder is None else dict(zip(lettered, decompounder(lettered)))
     counts: Counter[str] = Counter()
-    for word, cut in zip(words, parts):
-        for k, part in enumerate(cut):
+    for word, body in zip(words, bodies):
+        for k, part in enumerate(parts.get(body, [body])):
             counts[" " * (k == 0 and word[0] == " ") + part] += pieces[word]
-    for part, count in counts.items():
-        for _ in range(count):
-            yield part
+    return counts

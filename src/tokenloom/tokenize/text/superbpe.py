@@ -36,7 +36,8 @@ from .bpe import (
 
 __all__ = ["SUPERWORDS", "SuperBPE", "count_lines"]
 
-# Digits in threes, runs of signs, and spaces at the end of a line stand apart; all the rest of a line is one piece.
+# Digits in threes, runs of signs, and spaces at the end of a line stand apart; all the rest of a line is one piece. As
+# published: marks are signs here and not letters, which cuts words of scripts whose vowels are marks.
 SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -221,12 +222,12 @@ def _inherit(vocab: Vocabulary, keep: int, name: str) -> tuple[np.ndarray, np.nd
     """The byte of each of the first 256 ids, uint8 (256,), and the merges that make the ids from there to `keep`."""
     if keep > len(vocab):
         raise VocabularyError(f"{name} has {len(vocab)} ids; it cannot bring {keep}")
-    if (vocab.lengths[:256] != 1).any() or (vocab.kinds[:256] > Kind.BYTE).any():
+    if {*vocab[:256]} != {bytes([byte]) for byte in range(256)} or (vocab.kinds[:256] > Kind.BYTE).any():
         raise VocabularyError(f"the ids 0 to 255 of {name} are not the bytes; only such a vocabulary can be extended")
     head = Vocabulary([vocab[i] for i in range(keep)], kinds=vocab.kinds[:keep])
     merges = merges_of(head)[256:]
     if (wrong := np.flatnonzero(merges[:, 0] < 0)).size:
         raise VocabularyError(
-            f"id {256 + wrong[0]} of {name} is not made by a merge; keep={256 + wrong[0]} is the most"
+            f"id {256 + wrong[0]} of {name} is not made by a merge; at most {256 + wrong[0]} ids can be kept"
         )
     return head.buffer[:256].copy(), merges
