@@ -22,6 +22,7 @@ _NAMES = {
     "TokenloomError": "tokenloom.core.errors:TokenloomError",
     "Vocabulary": "tokenloom.core.vocabulary:Vocabulary",
     "align": "tokenloom.core.segmentation:align",
+    "load_lexicon": "tokenloom.hosts.lexicons:load_lexicon",
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
 __getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "testing", "tokenize"))
@@ -47,6 +48,7 @@ __all__ = [
     "core",
     "data",
     "hosts",
+    "load_lexicon",
     "load_tokenizer",
     "measure",
     "models",

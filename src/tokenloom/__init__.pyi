@@ -7,6 +7,7 @@ from tokenloom.core.segmentation import Segmentation as Segmentation
 from tokenloom.core.segmentation import align as align
 from tokenloom.core.vocabulary import Vocabulary as Vocabulary
 from tokenloom.hosts import load_tokenizer as load_tokenizer
+from tokenloom.hosts.lexicons import load_lexicon as load_lexicon
 from tokenloom.tokenize.text.bpe import BPE as BPE
 from tokenloom.tokenize.text.bpe_dropout import BPEDropout as BPEDropout
 from tokenloom.tokenize.text.compoundpiece import CompoundPiece as CompoundPiece

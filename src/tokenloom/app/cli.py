@@ -7,6 +7,7 @@ import typer
 from ..core.errors import TokenloomError
 from .encode import encode
 from .evidence import evidence
+from .measure.command import measure
 from .papers import papers
 from .train import train
 from .verify import verify
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.add_typer(train, name="train")
 app.command()(encode)
 app.command()(verify)
+app.command()(measure)
 app.command()(papers)
 # What evidence does not know belongs to the system's own experiment.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(evidence)

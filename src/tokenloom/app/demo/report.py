@@ -5,9 +5,8 @@ import os
 import platform
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.store import atomic_write, read_json
+from ...core.store import read_json
 from ...data.manifest import Manifest
 from ...tokenize.text.stochastok import SplitTable
+from ..page import table, write_page
 from .charts import bits_chart, learning_chart
 from .run import CONDITIONS, PIECES, TEXTS, Outcome, bytes_per_token
 
@@ -45,16 +45,7 @@ def write_report(path: Path, outcome: Outcome, evidence: Path = LONGER_RUN) -> N
         _limits(outcome),
         _footer(outcome),
     )
-    style = (files(__package__) / "report.css").read_text(encoding="utf-8")
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>tokenloom: what is inside a token?</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(sections)
-        + "\n</main>\n</body>\n</html>\n"
-    )
-    with atomic_write(path) as file:
-        file.write(page.encode("utf-8", "replace"))
+    write_page(path, "tokenloom: what is inside a token?", sections)
 
 
 def well_split_words(vocab: tl.Vocabulary, table: SplitTable, count: int = 5) -> list[int]:
@@ -96,7 +87,7 @@ def longer_run(folder: Path) -> str:
             unit = f" ({figure['unit']})" if figure.get("unit") else ""
             cells = [_spread(figure["ours"][name]) for name in conditions]
             rows.append([escape(figure["name"] + unit), *cells, escape(figure.get("paper", ""))])
-        parts.append(_table(["", *map(escape, conditions), "paper"], rows, numbers=len(conditions)))
+        parts.append(table(["", *map(escape, conditions), "paper"], rows, numbers=len(conditions)))
     parts.append('<p class="soft">Mean ± standard deviation over the seeds.</p>' if len(result["seeds"]) > 1 else "")
     for picture in result.get("pictures", []):
         kind = mimetypes.guess_type(picture["file"])[0]
@@ -167,7 +158,7 @@ others, and a model that reads many such lines learns that they mean the same.</
 {draws}
 <p>A token may be split wherever both halves are tokens too. Of this vocabulary, {able:,} tokens have a split, {pairs:,} in all. Of
 the longer ones, these have the most:</p>
-{_table(["token", "its splits"], rows)}"""
+{table(["token", "its splits"], rows)}"""
 
 
 def _encoding(outcome: Outcome) -> str:
@@ -175,7 +166,7 @@ def _encoding(outcome: Outcome) -> str:
     return f"""<h2>The corpus, encoded</h2>
 <p>Shards in the format that pretraining stacks read, a manifest with a digest of each, every pass split anew:</p>
 <pre><code>{_command(outcome)}</code></pre>
-{_table(["", *map(_named, CONDITIONS)], rows, numbers=2)}"""
+{table(["", *map(_named, CONDITIONS)], rows, numbers=2)}"""
 
 
 def _training(outcome: Outcome) -> str:
@@ -214,7 +205,7 @@ p&nbsp;=&nbsp;{CONDITIONS["StochasTok"]:g}.</figcaption></figure>
 <p>A reader does not care how a word was cut. For {outcome.prompts} held-out prompts, this is how often the most likely
 next token stays what it was after the whole word, and how much of the probability moves elsewhere (total variation: 0
 nothing, 1 all).</p>
-{_table(["", *map(_named, CONDITIONS)], rows, numbers=2)}
+{table(["", *map(_named, CONDITIONS)], rows, numbers=2)}
 <p>And this is what the models say, choosing the most likely token each time, after the first such prompt of each text. The
 English is that of very small models; look at whether the three lines of one model agree (¶: there it ends the paragraph).</p>
 {cards}"""
@@ -277,14 +268,6 @@ Fine-Grained Subword Understanding in LLMs</a>.</p></footer>"""
 
 
 # -- pieces ------------------------------------------------------------------------------------------------------------
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> str:
-    """A table of HTML cells; the `numbers` columns after the first are set right."""
-    kind = ["", *[' class="number"'] * numbers, *[""] * len(head)]
-    titles = "".join(f"<th{k}>{cell}</th>" for k, cell in zip(kind, head))
-    body = "".join("<tr>" + "".join(f"<td{k}>{cell}</td>" for k, cell in zip(kind, row)) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _named(condition: str) -> str:
