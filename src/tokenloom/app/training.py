@@ -1,7 +1,6 @@
 """What every `tokenloom train` command does around its algorithm: look before, show the way, save, tell what came out."""
 
 import json
-import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..core.errors import StoreError
 from ..core.pretrained import MANIFEST
 from ..data.corpus import find_sources
 from ..data.documents import read_corpus
+from .target import check_file, check_place
 
 if TYPE_CHECKING:
     from ..hosts.host import HostTokenizer
@@ -99,13 +99,11 @@ def run(
 
 def _check(out: Path, folder: bool, force: bool) -> None:
     """Refuse what could not be written, before hours of work."""
-    if not out.parent.is_dir():
-        raise StoreError(f"{out}: there is no folder {out.parent}")
-    if not os.access(out.parent, os.W_OK):
-        raise StoreError(f"{out}: {out.parent} cannot be written to")
-    if out.is_dir() and not folder:
-        raise StoreError(f"{out} is a folder; name a file, such as {out / 'tokenizer.json'}")
-    if out.is_file() and folder:
+    if not folder:
+        check_file(out, "tokenizer.json", force)
+        return
+    check_place(out)
+    if out.is_file():
         raise StoreError(f"{out} is a file, but this tokenizer is saved as a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise StoreError(f"{out} is a folder with other things in it; name a new one")

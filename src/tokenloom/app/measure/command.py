@@ -1,7 +1,6 @@
 """The command: what is asked is looked at first, then measured, then written."""
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...core.errors import InvalidInput, StoreError
+from ...core.errors import InvalidInput, require
+from ..target import check_file
 
 if TYPE_CHECKING:
     from ...measure.comparison import Comparison
@@ -93,7 +93,6 @@ def measure(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from ...core.errors import require
     from ...data import sample
     from ...data.corpus import find_sources
     from ...hosts import load_tokenizer
@@ -103,8 +102,8 @@ def measure(
     from ...measure.parity import read_parallel
     from .report import Sources, write_report
 
-    _check(out, force)
     if out is not None:
+        check_file(out, "report.html", force)
         require("matplotlib", "plot")
     tokenizers = {name: load_tokenizer(spec) for name, spec in _names(tokenizer or ["tokenloom-en-16k"]).items()}
     aligned = read_parallel(sample(_EMBEDDED) if parallel is None else _read(parallel), str(parallel or _EMBEDDED))
@@ -158,20 +157,6 @@ def _names(specs: Sequence[str]) -> dict[str, str]:
             raise InvalidInput(f"two tokenizers are called {name}; write NAME=FILE for one of them")
         named[name] = path
     return named
-
-
-def _check(out: Path | None, force: bool) -> None:
-    """Refuse what could not be written, before any work."""
-    if out is None:
-        return
-    if not out.parent.is_dir():
-        raise StoreError(f"{out}: there is no folder {out.parent}")
-    if out.is_dir():
-        raise StoreError(f"{out} is a folder; name a file, such as {out / 'report.html'}")
-    if not os.access(out.parent, os.W_OK):
-        raise StoreError(f"{out}: {out.parent} cannot be written to")
-    if out.exists() and not force:
-        raise StoreError(f"{out} is there already; --force writes over it")
 
 
 def _read(path: Path) -> str:
