@@ -69,16 +69,13 @@ class SentencePieceTokenizer(HostTokenizer):
 
     def _ids(self, texts: list[str], threads: int | None) -> tuple[np.ndarray, np.ndarray]:
         with foreign(self.engine):
-            lists = self._processor.encode(texts, out_type=int, num_threads=threads or -1)
-        starts = np.zeros(len(lists) + 1, np.int64)
-        np.cumsum([len(ids) for ids in lists], out=starts[1:])
-        ids_T = np.empty(starts[-1], np.int32)
-        for i, ids in enumerate(lists):
-            ids_T[starts[i] : starts[i + 1]] = ids
-        return ids_T, starts
+            arrays = self._processor.encode(texts, return_type="numpy", num_threads=threads or -1)
+        starts = np.zeros(len(arrays) + 1, np.int64)
+        np.cumsum([ids.size for ids in arrays], out=starts[1:])
+        return np.concatenate([np.zeros(0, np.int32), *arrays]), starts
 
     def _ends(self, text: str, ids_T: np.ndarray) -> np.ndarray:
         with foreign(self.engine):
-            pieces = self._processor.encode(text, out_type="immutable_proto").pieces
-            spans_T2 = np.array([(piece.begin, piece.end) for piece in pieces], np.int64).reshape(-1, 2)
+            spans = self._processor.encode(text, return_type="offset_mapping")["offsets"]
+        spans_T2 = np.array(spans, np.int64).reshape(-1, 2)
         return ends_by_span(self.vocab, ids_T, spans_T2, text)
