@@ -1,0 +1,1 @@
+"""Move a trained model to other tokens, another architecture, another domain."""

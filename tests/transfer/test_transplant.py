@@ -1,0 +1,213 @@
+"""Laws of transplants: what is shared is untouched, the rest is the weighted sum that the method says."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sparse
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from tokenloom.core.errors import InvalidInput
+from tokenloom.core.vocabulary import Vocabulary
+from tokenloom.hosts import load_tokenizer
+from tokenloom.tokenize.text.bpe import BPE
+from tokenloom.transfer.composition import FVT, Mean, Random, pieces_of, unshared
+from tokenloom.transfer.rows import Origin, Rows, ragged_rows, shared_ids
+from tokenloom.transfer.transplant import special_roles, transplant
+
+TEXT = "the cat sat on the mat and the dog sat on the log; unbelievable, believable, table "
+OLD, NEW = BPE(300)([TEXT * 20]), BPE(330)([TEXT[::-1] * 5 + TEXT * 20])
+METHODS = [FVT(), Mean(), Random()]
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def llama(size, tied):
+    torch.manual_seed(1)
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=size, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+                    tie_word_embeddings=tied, bos_token_id=256, eos_token_id=256)
+    ).eval()  # fmt: skip
+
+
+def logits(model, ids):
+    with torch.no_grad():
+        return model(input_ids=torch.as_tensor(np.asarray(ids, np.int64))[None]).logits[0]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_same_tokenizer_changes_no_logit(method, tied):
+    ids = OLD.encode(TEXT).ids
+    model = llama(len(OLD.vocab), tied)
+    before = logits(model, ids)
+    done = transplant(model, OLD, old=OLD, method=method, generator=generator())
+    assert torch.equal(logits(done.model, ids), before)
+    assert done.rows.counts()["copied"] == len(OLD.vocab)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_permuted_vocabulary_permutes_the_logits(tied):
+    order = np.random.default_rng(0).permutation(len(OLD.vocab))
+    pairs = order, np.arange(order.size)
+    model = llama(order.size, tied)
+    ids = OLD.encode(TEXT).ids
+    before = logits(model, ids)
+    rows = Rows.copied(OLD.vocab, OLD.vocab, pairs)
+    with torch.no_grad():
+        for table in {id(t.weight): t for t in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
+            table.weight.data = rows.apply(table.weight, generator=generator())
+    assert torch.equal(logits(model, np.argsort(order)[ids]), before[:, torch.as_tensor(order)])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_of_shared_tokens_are_the_same_bit_for_bit(method, tied):
+    old_ids, new_ids = shared_ids(OLD.vocab, NEW.vocab)
+    place = dict(zip(old_ids.tolist(), new_ids.tolist()))
+    ids = [i for i in OLD.encode(TEXT).ids.tolist() if i in place]
+    model = llama(len(OLD.vocab), tied)
+    before = logits(model, ids)[:, old_ids]
+    done = transplant(model, NEW, old=OLD, method=method, generator=generator())
+    assert torch.equal(logits(done.model, [place[i] for i in ids])[:, new_ids], before)
+    assert done.model.config.vocab_size == len(NEW.vocab) == done.model.get_output_embeddings().weight.shape[0]
+
+
+def test_fvt_is_the_mean_of_the_pieces():
+    model = llama(len(OLD.vocab), False)
+    table = model.get_input_embeddings().weight.detach().clone()
+    done = transplant(model, NEW, old=OLD, generator=generator())
+    ids = unshared(NEW.vocab, shared_ids(OLD.vocab, NEW.vocab))
+    assert ids.size > 5
+    for i in ids.tolist():
+        right = table[OLD.encode(NEW.vocab[i]).ids.astype(np.int64)].mean(0)
+        assert torch.allclose(done.model.get_input_embeddings().weight[i], right, atol=1e-7), NEW.vocab[i]
+    assert done.rows.counts() == {
+        "copied": len(NEW.vocab) - ids.size,
+        "composed": ids.size,
+        "neighbours": 0,
+        "drawn": 0,
+    }
+
+
+def test_an_output_bias_follows_and_what_is_saved_loads(tmp_path):
+    torch.manual_seed(0)
+    model = BertForMaskedLM(
+        BertConfig(
+            vocab_size=len(OLD.vocab), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
+    ).eval()
+    torch.nn.init.normal_(model.get_output_embeddings().bias)
+    bias = model.get_output_embeddings().bias.detach().clone()
+    done = transplant(model, NEW, old=OLD, generator=generator())
+    assert torch.allclose(
+        done.model.get_output_embeddings().bias.double(),
+        torch.from_numpy(done.rows.weights @ bias.double().numpy()),
+        atol=1e-6,
+    )
+    done.model.save_pretrained(tmp_path)
+    again = BertForMaskedLM.from_pretrained(tmp_path).eval()
+    ids = NEW.encode(TEXT).ids
+    assert torch.equal(logits(again, ids), logits(done.model, ids))
+
+
+def test_gpt2_with_learnt_positions_is_transplanted_too():
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(OLD.vocab), n_embd=16, n_layer=1, n_head=2, n_positions=64)
+    ).eval()
+    done = transplant(model, NEW, old=OLD, generator=generator())
+    assert done.model.get_input_embeddings().weight.data_ptr() == done.model.get_output_embeddings().weight.data_ptr()
+
+
+def test_drawn_rows_are_those_of_the_table_and_of_the_seed():
+    model = llama(len(OLD.vocab), True)
+    table = model.get_input_embeddings().weight.detach().clone()
+    rows = Rows.copied(OLD.vocab, NEW.vocab, (np.zeros(0, np.int64), np.zeros(0, np.int64)))
+    drawn = rows.apply(table, generator=generator())
+    assert torch.equal(drawn, rows.apply(table, generator=generator()))
+    assert torch.allclose(drawn.std(0), table.std(0), rtol=0.3)
+    mean = Mean()(OLD, NEW, shared_ids(OLD.vocab, NEW.vocab)).apply(table, generator=generator())
+    unlike = unshared(NEW.vocab, shared_ids(OLD.vocab, NEW.vocab))
+    assert torch.allclose(mean[unlike], table.mean(0).expand(unlike.size, -1), atol=1e-6)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.integers(0, 6), max_size=4), min_size=1, max_size=5), st.randoms())
+def test_ragged_rows_are_the_dense_sums(lists, random):
+    weights = [[random.random() for _ in one] for one in lists]
+    dense = np.zeros((len(lists), 7))
+    for k, (one, some) in enumerate(zip(lists, weights)):
+        for column, weight in zip(one, some):
+            dense[k, column] += weight
+    made = ragged_rows([np.array(one, np.int64) for one in lists], [np.array(one) for one in weights], 7)
+    assert np.allclose(made.toarray(), dense)
+
+
+def test_tokens_of_other_notations_are_shared_by_their_bytes_and_specials_by_role():
+    old = Vocabulary([b" the", b"a", b"\x80"], special=[b"<s>"], kinds=[0, 0, 1])
+    new = Vocabulary([b"\x80", b" the", b"<s>"], special=[b"<bos>"])
+    assert [ids.tolist() for ids in shared_ids(old, new, {3: 3})] == [[2, 0, 3], [0, 1, 3]]
+
+
+def test_pieces_stand_inside_a_text_whatever_mark_a_tokenizer_puts_before_it(tmp_path):
+    spm = pytest.importorskip("sentencepiece", reason="needs the extra hf: sentencepiece")
+    (tmp_path / "text").write_text("\n".join(["the cat sat on the mat", "a mat is a mat"] * 20), encoding="utf-8")
+    spm.SentencePieceTrainer.train(
+        input=str(tmp_path / "text"), model_prefix=str(tmp_path / "m"), vocab_size=290, model_type="bpe",
+        byte_fallback=True, character_coverage=1.0, minloglevel=2,
+    )  # fmt: skip
+    tok = load_tokenizer(tmp_path / "m.model")
+    tokens = [b" mat", b"at", b" the", b"\xff"]
+    for token, ids in zip(tokens, pieces_of(tok, tokens)):
+        assert tok.vocab.decode(ids) == token
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: Rows(sparse.csr_array(np.array([[0.5, 0.6]])), np.zeros(1, np.uint8)), "sum to 1.1"),
+        (lambda: Rows(sparse.csr_array(np.array([[2.0, -1.0]])), np.zeros(1, np.uint8)), "not negative"),
+        (lambda: Rows(sparse.csr_array(np.eye(2)), np.full(2, Origin.DRAWN)), "0 for a drawn row"),
+        (lambda: Rows(sparse.csr_array(np.eye(2)), np.zeros(3, np.uint8)), "3 origins"),
+        (lambda: Rows.copied(OLD.vocab, NEW.vocab, shared_ids(OLD.vocab, NEW.vocab)).apply(torch.zeros(5, 2), generator=generator()), "has 5 rows"),
+        (lambda: FVT()(OLD, NEW, shared_ids(OLD.vocab, NEW.vocab)).apply(torch.full((400, 2), torch.nan), generator=generator()), "not finite"),
+        (lambda: transplant(torch.nn.Linear(2, 2), NEW, old=OLD, generator=generator()), "no input embeddings"),
+        (lambda: transplant(llama(20, True), NEW, old=OLD, generator=generator()), "has 20 rows"),
+        (lambda: transplant(llama(400, True), NEW, old=OLD, generator=generator(), roles={"king": 3}), "no role 'king'"),
+        (lambda: shared_ids(OLD.vocab, NEW.vocab, {9999: 0}), "new id 9999"),
+    ],
+)  # fmt: skip
+def test_transplants_refuse(call, said):
+    with pytest.raises(InvalidInput, match=said):
+        call()
+
+
+def test_a_refused_transplant_changes_nothing():
+    model = llama(20, True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InvalidInput):
+        transplant(model, NEW, old=OLD, generator=generator())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_positions_that_count_from_padding_keep_its_id():
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    model = XLMRobertaModel(
+        XLMRobertaConfig(
+            vocab_size=400, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        )
+    )
+    with pytest.raises(InvalidInput, match="id of padding, 1"):
+        transplant(model, NEW, old=OLD, generator=generator(), roles={"pad": 5})
+
+
+def test_roles_come_from_an_object_that_tells_them():
+    class Told:
+        eos_token_id = 7
+
+    assert special_roles(Told(), OLD.vocab)["eos"] == 7
