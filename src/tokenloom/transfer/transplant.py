@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .rows import Rows, shared_ids
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 __all__ = ["Method", "Transplanted", "special_roles", "transplant"]
@@ -128,11 +128,11 @@ def transplant(
     return Transplanted(model, rows, before, after)
 
 
-def _input(model: PreTrainedModel) -> torch.nn.Embedding:
+def _input(model: PreTrainedModel) -> nn.Embedding:
     table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
     if table is None or not hasattr(model, "resize_token_embeddings"):
         raise InvalidInput(f"a {type(model).__name__} has no input embeddings to replace; give a model of transformers")
-    return table
+    return cast("nn.Embedding", table)
 
 
 def _check_padding(model: PreTrainedModel, new: int | None) -> None:
@@ -149,13 +149,13 @@ def _write(model: PreTrainedModel, tables: dict[str, Tensor], roles: dict[str, i
     import torch
 
     model.resize_token_embeddings(tables["input"].shape[0], mean_resizing=False)
-    places = {"input": model.get_input_embeddings().weight}
+    table = cast("nn.Embedding", model.get_input_embeddings())
+    places: dict[str, Any] = {"input": table.weight}
     if (output := model.get_output_embeddings()) is not None:
         places |= {"output": output.weight, "bias": getattr(output, "bias", None)}
     with torch.no_grad():
         for name, values in tables.items():
             places[name].copy_(values)
-    table = model.get_input_embeddings()
     table.padding_idx = roles.get("pad") if table.padding_idx is not None else None
     for config in (model.config, getattr(model, "generation_config", None)):
         for role in ("bos", "eos", "pad"):
