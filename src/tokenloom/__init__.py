@@ -25,7 +25,7 @@ _NAMES = {
     "load_lexicon": "tokenloom.hosts.lexicons:load_lexicon",
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
-__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "testing", "tokenize"))
+__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "testing", "tokenize", "transfer"))
 
 __all__ = [
     "BPE",
@@ -54,4 +54,5 @@ __all__ = [
     "models",
     "testing",
     "tokenize",
+    "transfer",
 ]

@@ -26,4 +26,5 @@ from . import measure as measure
 from . import models as models
 from . import testing as testing
 from . import tokenize as tokenize
+from . import transfer as transfer
 from ._version import __version__ as __version__

@@ -37,6 +37,9 @@ from tokenloom.measure.representation import number_probe as number_probe
 from tokenloom.measure.representation import pca as pca
 from tokenloom.measure.representation import representation_distance as representation_distance
 from tokenloom.measure.segmenting import segment as segment
+from tokenloom.measure.tokenization_standards import integrity_of_counts as integrity_of_counts
+from tokenloom.measure.tokenization_standards import linguistic_integrity as linguistic_integrity
+from tokenloom.measure.tokenization_standards import score_correlations as score_correlations
 from tokenloom.measure.words import continued_words as continued_words
 from tokenloom.measure.words import fertility as fertility
 from tokenloom.measure.words import find_words as find_words
