@@ -15,6 +15,7 @@ from tokenloom.tokenize.text.kl3m_tokenizers import KL3M as KL3M
 from tokenloom.tokenize.text.lib_tokenizer import LessIsBetter as LessIsBetter
 from tokenloom.tokenize.text.lib_tokenizer import LiB as LiB
 from tokenloom.tokenize.text.stochastok import StochasTok as StochasTok
+from tokenloom.tokenize.text.subword_grammar_wfst import SubwordGrammar as SubwordGrammar
 from tokenloom.tokenize.text.superbpe import SuperBPE as SuperBPE
 from tokenloom.tokenize.text.supertokens import ChunkLaw as ChunkLaw
 from tokenloom.tokenize.text.supertokens import Supertokens as Supertokens
