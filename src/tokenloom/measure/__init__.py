@@ -7,6 +7,7 @@ from ..core.lazy import lazy as _lazy
 _NAMES = {
     "Addition": "tokenloom.measure.addition:Addition",
     "Answers": "tokenloom.measure.questions:Answers",
+    "CharBench": "tokenloom.measure.charbench:CharBench",
     "ChoiceResult": "tokenloom.measure.choice:ChoiceResult",
     "Comparison": "tokenloom.measure.comparison:Comparison",
     "Cute": "tokenloom.measure.cute:Cute",
@@ -55,6 +56,7 @@ __getattr__, __dir__ = _lazy(__name__, _NAMES)
 __all__ = [
     "Addition",
     "Answers",
+    "CharBench",
     "ChoiceResult",
     "Comparison",
     "Cute",

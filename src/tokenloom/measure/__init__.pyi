@@ -7,6 +7,7 @@ from tokenloom.measure.addition import tokenizations as tokenizations
 from tokenloom.measure.bits import bits_per_byte as bits_per_byte
 from tokenloom.measure.bits import text_bits as text_bits
 from tokenloom.measure.bits import token_log_probs as token_log_probs
+from tokenloom.measure.charbench import CharBench as CharBench
 from tokenloom.measure.choice import ChoiceResult as ChoiceResult
 from tokenloom.measure.choice import choose as choose
 from tokenloom.measure.choice import normalised_accuracy as normalised_accuracy
