@@ -10,10 +10,13 @@ _NAMES = {
     "BPEDropout": "tokenloom.tokenize.text.bpe_dropout:BPEDropout",
     "ChunkLaw": "tokenloom.tokenize.text.supertokens:ChunkLaw",
     "CompoundPiece": "tokenloom.tokenize.text.compoundpiece:CompoundPiece",
+    "HybridMorphology": "tokenloom.tokenize.text.hybrid_morphological:HybridMorphology",
+    "HybridTokenizer": "tokenloom.tokenize.text.hybrid_morphological:HybridTokenizer",
     "KL3M": "tokenloom.tokenize.text.kl3m_tokenizers:KL3M",
     "Ledger": "tokenloom.core.ledger:Ledger",
     "LessIsBetter": "tokenloom.tokenize.text.lib_tokenizer:LessIsBetter",
     "LiB": "tokenloom.tokenize.text.lib_tokenizer:LiB",
+    "MorphLexicon": "tokenloom.tokenize.text.hybrid_morphological:MorphLexicon",
     "Ragged": "tokenloom.core.segmentation:Ragged",
     "Segmentation": "tokenloom.core.segmentation:Segmentation",
     "StochasTok": "tokenloom.tokenize.text.stochastok:StochasTok",
@@ -26,7 +29,7 @@ _NAMES = {
     "load_lexicon": "tokenloom.hosts.lexicons:load_lexicon",
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
-__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "testing", "tokenize", "transfer"))
+__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "predict", "testing", "tokenize", "transfer"))
 
 __all__ = [
     "BPE",
@@ -34,9 +37,12 @@ __all__ = [
     "BPEDropout",
     "ChunkLaw",
     "CompoundPiece",
+    "HybridMorphology",
+    "HybridTokenizer",
     "Ledger",
     "LessIsBetter",
     "LiB",
+    "MorphLexicon",
     "Ragged",
     "Segmentation",
     "StochasTok",
@@ -54,6 +60,7 @@ __all__ = [
     "load_tokenizer",
     "measure",
     "models",
+    "predict",
     "testing",
     "tokenize",
     "transfer",

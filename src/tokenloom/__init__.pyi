@@ -11,6 +11,9 @@ from tokenloom.hosts.lexicons import load_lexicon as load_lexicon
 from tokenloom.tokenize.text.bpe import BPE as BPE
 from tokenloom.tokenize.text.bpe_dropout import BPEDropout as BPEDropout
 from tokenloom.tokenize.text.compoundpiece import CompoundPiece as CompoundPiece
+from tokenloom.tokenize.text.hybrid_morphological import HybridMorphology as HybridMorphology
+from tokenloom.tokenize.text.hybrid_morphological import HybridTokenizer as HybridTokenizer
+from tokenloom.tokenize.text.hybrid_morphological import MorphLexicon as MorphLexicon
 from tokenloom.tokenize.text.kl3m_tokenizers import KL3M as KL3M
 from tokenloom.tokenize.text.lib_tokenizer import LessIsBetter as LessIsBetter
 from tokenloom.tokenize.text.lib_tokenizer import LiB as LiB
@@ -25,6 +28,7 @@ from . import data as data
 from . import hosts as hosts
 from . import measure as measure
 from . import models as models
+from . import predict as predict
 from . import testing as testing
 from . import tokenize as tokenize
 from . import transfer as transfer

@@ -139,3 +139,15 @@ def test_a_tokenizer_that_cannot_encode_a_byte_says_which():
     small = '{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}'
     with pytest.raises(TokenizerError, match=r"small has neither a token for b'.xc3.xa9' nor an unknown"):
         profile({"small": JsonTokenizer(small, "small")}, ["ab", "ab é"])
+
+
+def test_an_id_of_several_forms_changes_no_text():
+    from tokenloom.tokenize.text.hybrid_morphological import HybridTokenizer, Morph
+    from tokenloom.tokenize.text.hybrid_morphological.turkish import TURKISH
+
+    tok = HybridTokenizer(TURKISH.lexicon([Morph("root", ("kitap", "kitab"), "voicing"), Morph("root", ("ev",))]))
+    text = "Kitabım evlerde, kitaplar."
+    _, profiles = profile({"it": tok}, [text, text])
+    assert profiles["it"].sums["changed bytes"].sum() == 0
+    assert profiles["it"].sums["tokens"].sum() == 2 * len(tok.encode(text))
+    assert segment(tok, [text]) == tok.encode(text)

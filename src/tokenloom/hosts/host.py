@@ -27,8 +27,11 @@ _BATCH_DOCUMENTS = 1 << 15
 class HostTokenizer(ABC):
     """A `Tokenizer` whose ids come from someone else's engine.
 
-    `engine` names the package that does the work, `unknown` the id of the unknown token or None.
+    `engine` names the package that does the work, `unknown` the id of the unknown token or None. `spells` says that the
+    bytes of an id are those of `vocab`, wherever it stands; if not, only the segmentation and `decode` know them.
     """
+
+    spells = True
 
     name: str
     engine: str

@@ -215,7 +215,8 @@ class _Tally:
         kinds = _kinds(seg, unknown, words)
         for name, which in kinds.items():
             sums.add(name, begins[which])
-        changed = ~kinds["unknown"] & ~spelled(self.tokenizer.vocab, seg)
+        spells = getattr(self.tokenizer, "spells", True)
+        changed = ~kinds["unknown"] & ~spelled(self.tokenizer.vocab, seg) if spells else np.zeros(len(seg), bool)
         if unknown is None and changed.any():
             self._check(seg, changed)
         for name, which in (("unknown bytes", kinds["unknown"]), ("changed bytes", changed)):

@@ -28,14 +28,17 @@ def segment(tokenizer: Tokenizer, texts: Sequence[str], batch: Ragged | None = N
     parts = list(map(as_bytes, texts))
     data = b"".join(parts)
     edges = np.cumsum([0, *map(len, parts)])
-    ends = ends_by_length(tokenizer.vocab, batch.ids, data) if batch.ids.size else np.zeros(0, np.int64)
+    spells = getattr(tokenizer, "spells", True)
+    ends = ends_by_length(tokenizer.vocab, batch.ids, data) if spells and batch.ids.size else None
     offsets = None if ends is None else np.concatenate([np.zeros(1, np.int64), ends])
     if offsets is None or offsets[0] or not np.array_equal(offsets[batch.starts], edges):
-        # Some text is not spelled by its tokens: a mark put before it, or a normaliser. Then each is looked at by itself.
+        # Not spelled by its tokens: a mark put before a text, a normaliser, ids of several forms. Each is looked at by itself.
         offsets = np.zeros(batch.ids.size + 1, np.int64)
         for i, text in enumerate(texts):
             begin, end = batch.starts[i : i + 2]
-            offsets[begin + 1 : end + 1] = edges[i] + _ends(tokenizer, text, batch.ids[begin:end], parts[i])
+            ids = batch.ids[begin:end]
+            own = ends_by_length(tokenizer.vocab, ids, parts[i]) if spells and ids.size else None
+            offsets[begin + 1 : end + 1] = edges[i] + (tokenizer.encode(text).offsets[1:] if own is None else own)
     return Segmentation(batch.ids, offsets, data)
 
 
@@ -60,8 +63,3 @@ def spelled(vocab: Vocabulary, seg: Segmentation) -> np.ndarray:
     here = vocab.buffer[np.repeat(firsts + mark, count) + inner]
     same[np.repeat(np.arange(len(seg)), count)[there != here]] = False
     return same
-
-
-def _ends(tokenizer: Tokenizer, text: str, ids: np.ndarray, data: bytes) -> np.ndarray:
-    ends = ends_by_length(tokenizer.vocab, ids, data) if ids.size else None
-    return tokenizer.encode(text).offsets[1:] if ends is None else ends
