@@ -14,6 +14,7 @@ from tokenloom.measure.choice import normalised_accuracy as normalised_accuracy
 from tokenloom.measure.choice import score_options as score_options
 from tokenloom.measure.comparison import Comparison as Comparison
 from tokenloom.measure.comparison import compare as compare
+from tokenloom.measure.correlations import correlation as correlation
 from tokenloom.measure.cute import Cute as Cute
 from tokenloom.measure.distribution import renyi_efficiency as renyi_efficiency
 from tokenloom.measure.distribution import renyi_entropy as renyi_entropy

@@ -23,7 +23,7 @@ from ..core.errors import InvalidInput
 from ..core.lexicon import Lexicon
 from ..core.tokenizer import Tokenizer, as_bytes
 from ..core.vocabulary import Kind, Vocabulary
-from .correlation import Correlation, correlation
+from .correlations import Correlation, correlation
 
 __all__ = [
     "PUBLISHED",

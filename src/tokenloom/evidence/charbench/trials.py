@@ -33,7 +33,7 @@ from ...measure.charbench import (
     replies,
     score,
 )
-from ...measure.correlation import Correlation, correlation
+from ...measure.correlations import Correlation, correlation
 from ..english import PARTS
 from ..packages import Package
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import InvalidInput
-from ..correlation import Correlation, correlation
+from ..correlations import Correlation, correlation
 from .features import FEATURES
 from .items import COUNT_TASKS, INDEX_TASKS, TASKS, Items
 

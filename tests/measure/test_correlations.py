@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from tokenloom.core.errors import InvalidInput
-from tokenloom.measure.correlation import correlation
+from tokenloom.measure.correlations import correlation
 
 NUMBERS = st.integers(-50, 50).map(float)
 
