@@ -96,8 +96,9 @@ def verdicts(found: Comparison) -> list[str]:
         worst = {name: _record(found, name, "worst premium") for name in found.tokenizers}
         best = min(worst, key=lambda name: worst[name].value)
         dearest = max(found.parallel.languages, key=lambda one: _record(found, best, "premium", one).value)
+        costs = f"{dearest}, costs {worst[best].value:.2f} times {found.base}."
         said.append(
-            f"Fairest to languages: {best}, whose dearest, {dearest}, costs {worst[best].value:.2f} times {found.base}."
+            f"Fairest to languages: {best}, whose dearest, {costs}" if others else f"The dearest language, {costs}"
         )
     return said
 
