@@ -29,7 +29,9 @@ _NAMES = {
     "load_lexicon": "tokenloom.hosts.lexicons:load_lexicon",
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
-__getattr__, __dir__ = _lazy(__name__, _NAMES, ("core", "data", "hosts", "measure", "models", "predict", "testing", "tokenize", "transfer"))
+__getattr__, __dir__ = _lazy(
+    __name__, _NAMES, ("core", "data", "hosts", "measure", "models", "predict", "testing", "tokenize", "transfer")
+)
 
 __all__ = [
     "BPE",

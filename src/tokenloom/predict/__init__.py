@@ -1,0 +1,1 @@
+"""Predict tokens in another order or another form, and decode them."""
