@@ -16,6 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Before torch is imported: the models of tests are so small that its threads wait for each other most of the time, on a busy
+# machine for minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Examples may compile kernels, so no deadline; failures repeat themselves.
 settings.register_profile("tokenloom", deadline=None, derandomize=True)
 settings.load_profile("tokenloom")
