@@ -12,17 +12,17 @@ from tokenloom.data import sample
 from tokenloom.hosts import load_tokenizer
 from tokenloom.measure.morphology import boundaries, read_segmentations
 
+TOK = load_tokenizer("tokenloom-en-16k")
 WORDS = st.lists(st.lists(st.text("abcdeğüti", min_size=1, max_size=5), min_size=1, max_size=4), min_size=1, max_size=8)
 
 
 @pytest.mark.parametrize("before", [" ", "", "xx"])
 @given(words=WORDS)
 def test_counts_are_those_of_sets_of_places(before, words):
-    tok = load_tokenizer("tokenloom-en-16k")
-    found = boundaries(tok, words, before=before)
+    found = boundaries(TOK, words, before=before)
     for i, parts in enumerate(words):
         word, skip = "".join(parts), len(before.encode())
-        cuts = {int(c) - skip for c in tok.encode(before + word).boundaries()} & set(range(1, len(word.encode())))
+        cuts = {int(c) - skip for c in TOK.encode(before + word).boundaries()} & set(range(1, len(word.encode())))
         seams = set(list(accumulate(len(part.encode()) for part in parts))[:-1])
         assert (found.shared[i], found.found[i], found.right[i], found.tokens[i]) == (
             len(cuts & seams),
