@@ -11,6 +11,7 @@ from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadMode
 from tokenloom.core.errors import InvalidInput
 from tokenloom.core.vocabulary import Vocabulary
 from tokenloom.hosts import load_tokenizer
+from tokenloom.hosts.json_tokenizer import JsonTokenizer
 from tokenloom.tokenize.text.bpe import BPE
 from tokenloom.transfer.composition import FVT, Mean, Random, pieces_of, unshared
 from tokenloom.transfer.rows import Origin, Rows, ragged_rows, shared_ids
@@ -211,3 +212,10 @@ def test_roles_come_from_an_object_that_tells_them():
         eos_token_id = 7
 
     assert special_roles(Told(), OLD.vocab)["eos"] == 7
+
+
+def test_a_token_with_a_byte_that_the_old_vocabulary_lacks_has_no_pieces():
+    small = load_tokenizer(
+        JsonTokenizer('{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}', "small")
+    )
+    assert [ids.tolist() for ids in pieces_of(small, [b"ab", b"\xc0", b"b"])] == [[0, 1], [], [1]]

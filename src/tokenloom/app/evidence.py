@@ -23,11 +23,15 @@ def evidence(
     from ..core.catalogue import catalogue
     from ..core.errors import UnknownMethod
 
-    system = catalogue()[slug]
-    if not system.evidence:
-        raise UnknownMethod(f"{slug} is {system.status}: it has no evidence yet; `tokenloom papers` shows what has")
+    # A paper with two methods is one entry; the second has evidence under its own name.
+    part = any(slug in system.parts for system in catalogue().values())
+    module = f"tokenloom.evidence.{slug.replace('-', '_')}" if part else catalogue()[slug].evidence
+    if not module:
+        raise UnknownMethod(
+            f"{slug} is {catalogue()[slug].status}: it has no evidence yet; `tokenloom papers` shows what has"
+        )
     # The module's own function says which options there are; nothing but the catalogue says which module.
-    run = import_module(system.evidence).run
+    run = import_module(module).run
     own = typer.Typer(add_completion=False)
     own.command()(run)
     folder = out or Path("results") / slug

@@ -1,1 +1,28 @@
 """Move a trained model to other tokens, another architecture, another domain."""
+
+# Made from catalogue.toml by `make generate`; do not edit.
+
+from ..core.lazy import lazy as _lazy
+
+_NAMES = {
+    "FOCUS": "tokenloom.transfer.baselines:FOCUS",
+    "FVT": "tokenloom.transfer.composition:FVT",
+    "Mean": "tokenloom.transfer.composition:Mean",
+    "Random": "tokenloom.transfer.composition:Random",
+    "ReTok": "tokenloom.transfer.baselines:ReTok",
+    "Rows": "tokenloom.transfer.rows:Rows",
+    "TokenAdapt": "tokenloom.transfer.tokenadapt:TokenAdapt",
+    "TransTokenizer": "tokenloom.transfer.baselines:TransTokenizer",
+}
+__getattr__, __dir__ = _lazy(__name__, _NAMES)
+
+__all__ = [
+    "FOCUS",
+    "FVT",
+    "Mean",
+    "Random",
+    "ReTok",
+    "Rows",
+    "TokenAdapt",
+    "TransTokenizer",
+]

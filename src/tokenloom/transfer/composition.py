@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.errors import TokenizerError
 from ..core.tokenizer import Tokenizer
 from ..core.vocabulary import Kind, Vocabulary
 from .rows import Origin, Rows, ragged_rows
@@ -27,7 +28,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 def pieces_of(tokenizer: Tokenizer, tokens: Sequence[bytes]) -> list[np.ndarray]:
     """The ids that `tokenizer` makes of each token inside a text: int32 (n,); special and unknown ids are left out.
 
-    A tokenizer that puts a word mark before a text gets a sign before each token, and what it makes of that is taken off.
+    A token with a byte that the vocabulary lacks has none (SmolLM2 has no b"\\xc0"). A tokenizer that puts a word mark before a text gets a sign before each token, and what it makes of that is taken off.
 
     >>> from tokenloom.hosts import load_tokenizer
     >>> [ids.tolist() for ids in pieces_of(load_tokenizer("bytes"), [b" a", b"\\xc3"])]
@@ -37,14 +38,28 @@ def pieces_of(tokenizer: Tokenizer, tokens: Sequence[bytes]) -> list[np.ndarray]
     text = vocab.kinds <= Kind.BYTE
     marks = bool(tokenizer.encode("a").ids.size) and vocab.decode(tokenizer.encode("a").ids) == b" a"
     found = []
-    for token, ids in zip(tokens, tokenizer.encode_batch(tokens)):
-        if marks:
+    for token, ids in zip(tokens, _encoded(tokenizer, tokens)):
+        if marks and ids.size:
             seg = tokenizer.encode(_SIGN + token)
             if len(_SIGN) in seg.offsets:
                 ids = seg.ids[seg.offsets[:-1] >= len(_SIGN)]
         kept = text[ids] if unknown is None else text[ids] & (ids != unknown)
         found.append(ids[kept])
     return found
+
+
+def _encoded(tokenizer: Tokenizer, tokens: Sequence[bytes]) -> Sequence[np.ndarray]:
+    try:
+        return tokenizer.encode_batch(tokens)
+    except TokenizerError:
+        return [_one(tokenizer, token) for token in tokens]  # to find out which they are
+
+
+def _one(tokenizer: Tokenizer, token: bytes) -> np.ndarray:
+    try:
+        return tokenizer.encode(token).ids
+    except TokenizerError:
+        return np.zeros(0, np.int32)
 
 
 def unshared(new: Vocabulary, pairs: Pairs) -> np.ndarray:
