@@ -10,6 +10,7 @@ from .evidence import evidence
 from .measure.command import measure
 from .papers import papers
 from .train import train
+from .transfer import transfer
 from .verify import verify
 
 __all__ = ["app", "main"]
@@ -24,6 +25,7 @@ app.add_typer(train, name="train")
 app.command()(encode)
 app.command()(verify)
 app.command()(measure)
+app.command()(transfer)
 app.command()(papers)
 # What evidence does not know belongs to the system's own experiment.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(evidence)

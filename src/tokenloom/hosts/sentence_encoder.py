@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.errors import InvalidInput, StoreError, require
 from ..core.store import atomic_write, sha256_file
+from .bars import without_bars
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,20 +102,15 @@ class SentenceEncoder:
 
 
 def _load(transformers: Any, folder: Path) -> tuple[Any, Any]:
-    """Tokenizer and model, without the bar that transformers draws."""
-    logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    """Tokenizer and model."""
     try:
-        return (
-            transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True),
-            transformers.AutoModel.from_pretrained(folder, local_files_only=True),
-        )
+        with without_bars():
+            return (
+                transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True),
+                transformers.AutoModel.from_pretrained(folder, local_files_only=True),
+            )
     except (OSError, ValueError) as error:
         raise StoreError(f"{folder} holds no encoder that transformers can read: {error}") from error
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _digest(folder: Path) -> str:
