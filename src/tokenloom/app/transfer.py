@@ -81,7 +81,7 @@ def transfer(
     rows_by = _method(method, given, new, seed)
     with Console(stderr=True, quiet=quiet).status("loading the model …") as status:
         network, old = load_model(model), load_tokenizer(model)
-        if (rows := network.get_input_embeddings().weight.size(0)) < len(old.vocab):  # type: ignore[union-attr, operator]
+        if (rows := network.get_input_embeddings().weight.size(0)) < len(old.vocab):  # type: ignore[operator]
             raise InvalidInput(f"{model}: its table has {rows} rows, but its tokenizer {len(old.vocab)} ids")
         status.update("measuring before …")
         before = _bits(network, old, texts)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.errors import StoreError, require
 from ..core.store import atomic_write, read_json, sha256_file, write_json
+from . import gemma
 from .gguf_file import GgufFile, read_gguf
 from .json_tokenizer import JsonTokenizer
 
@@ -66,7 +67,7 @@ class GgufModel:
 
 
 def load_gguf(path: str | Path, cache: str | Path) -> GgufModel:
-    """Load a Llama model with byte-level BPE from a GGUF file, by way of a folder that `transformers` reads too.
+    """Load a Llama model with byte-level BPE or a Gemma 3 from a GGUF file, by way of a folder that `transformers` reads too.
 
     The first call decodes the file into `cache`: config.json, model.safetensors (float32, four bytes a weight),
     tokenizer.json and, last, source.json with the digests of all. Later calls need neither the file's weights nor the
@@ -108,7 +109,10 @@ def _quietly(transformers: Any, cache: Path) -> nn.Module:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return transformers.LlamaForCausalLM.from_pretrained(cache, local_files_only=True).eval()
+        kinds = {"llama": transformers.LlamaForCausalLM, "gemma3_text": transformers.Gemma3ForCausalLM}
+        return (
+            kinds[read_json(cache / "config.json")["model_type"]].from_pretrained(cache, local_files_only=True).eval()
+        )
     finally:
         if shown:
             logging.enable_progress_bar()
@@ -137,9 +141,11 @@ def _convert(file: GgufFile, cache: Path, source: str) -> None:
 
 
 def _config(file: GgufFile) -> dict[str, Any]:
-    """The settings of a Llama model as `config.json` has them."""
-    if (kind := file["general.architecture"]) != "llama":
-        raise StoreError(f"the GGUF file holds a model of the kind {kind!r}; only 'llama' is read")
+    """The settings of a model as `config.json` has them."""
+    if (kind := file["general.architecture"]) == "gemma3":
+        return gemma.config(file)
+    if kind != "llama":
+        raise StoreError(f"the GGUF file holds a model of the kind {kind!r}; read are 'llama' and 'gemma3'")
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -161,19 +167,25 @@ def _config(file: GgufFile) -> dict[str, Any]:
 
 def _weights(file: GgufFile, config: dict[str, Any]) -> dict[str, np.ndarray]:
     """The weights under the names of `transformers`, decoded."""
-    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    llama = config["model_type"] == "llama"
+    inside = _INSIDE if llama else gemma.INSIDE
+    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]} if llama else {}
     weights = {}
     for name, tensor in file.tensors.items():
         where, _, part = name.removeprefix("blk.").partition(".")
         part = part.removesuffix(".weight")
-        if name not in _OUTSIDE and not (name.startswith("blk.") and where.isdigit() and part in _INSIDE):
-            raise StoreError(f"the GGUF file holds {name!r}, which a Llama model of transformers does not have")
+        if name not in _OUTSIDE and not (name.startswith("blk.") and where.isdigit() and part in inside):
+            raise StoreError(
+                f"the GGUF file holds {name!r}, which a {config['model_type']} model of transformers does not have"
+            )
         weight = tensor.decode()
+        if not llama and "norm" in name:
+            weight = weight - 1  # transformers adds the one again
         if name in _OUTSIDE:
             weights[_OUTSIDE[name]] = weight
         else:
             turned = _unturned(weight, heads[part]) if part in heads else weight
-            weights[f"model.layers.{where}.{_INSIDE[part]}.weight"] = turned
+            weights[f"model.layers.{where}.{inside[part]}.weight"] = turned
     return weights
 
 
@@ -186,6 +198,8 @@ def _unturned(weight_OI: np.ndarray, heads: int) -> np.ndarray:
 
 def _tokenizer(file: GgufFile) -> dict[str, Any]:
     """The vocabulary of the header as a `tokenizer.json`."""
+    if file["general.architecture"] == "gemma3":
+        return gemma.tokenizer(file)
     kind, pre = file["tokenizer.ggml.model"], file["tokenizer.ggml.pre"]
     if kind != "gpt2" or pre not in _PRE_TOKENIZERS:
         known = ", ".join(_PRE_TOKENIZERS)
