@@ -5,6 +5,7 @@
 from ..core.lazy import lazy as _lazy
 
 _NAMES = {
+    "ALM": "tokenloom.transfer.alm_distillation:ALM",
     "FOCUS": "tokenloom.transfer.baselines:FOCUS",
     "FVT": "tokenloom.transfer.composition:FVT",
     "Mean": "tokenloom.transfer.composition:Mean",
@@ -17,6 +18,7 @@ _NAMES = {
 __getattr__, __dir__ = _lazy(__name__, _NAMES)
 
 __all__ = [
+    "ALM",
     "FOCUS",
     "FVT",
     "Mean",

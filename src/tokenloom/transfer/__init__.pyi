@@ -1,5 +1,6 @@
 # Made from catalogue.toml by `make generate`; do not edit.
 
+from tokenloom.transfer.alm_distillation import ALM as ALM
 from tokenloom.transfer.baselines import FOCUS as FOCUS
 from tokenloom.transfer.baselines import ReTok as ReTok
 from tokenloom.transfer.baselines import TransTokenizer as TransTokenizer
