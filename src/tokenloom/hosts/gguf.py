@@ -19,6 +19,7 @@ from ..core.store import atomic_write, read_json, sha256_file, write_json
 from . import gemma
 from .gguf_file import GgufFile, read_gguf
 from .json_tokenizer import JsonTokenizer
+from .model_folder import load_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +80,7 @@ def load_gguf(path: str | Path, cache: str | Path) -> GgufModel:
     Raises: StoreError: another kind of model or tokenizer; a file that is damaged; a folder that holds another model.
         MissingExtra: `gguf`, `torch` or `transformers` is not installed.
     """
-    transformers = require("transformers", "hf")
+    require("transformers", "hf")
     require("torch", "torch")
     cache = Path(cache)
     source = sha256_file(path)
@@ -98,24 +99,9 @@ def load_gguf(path: str | Path, cache: str | Path) -> GgufModel:
     for name, digest in files.items():
         if sha256_file(cache / name) != digest:
             raise StoreError(f"{cache / name} is not the file that was written; remove {cache} and load again")
-    model = _quietly(transformers, cache)
+    model = load_model(cache)
     text = (cache / "tokenizer.json").read_text(encoding="utf-8")
     return GgufModel(model, JsonTokenizer(text, Path(path).name))
-
-
-def _quietly(transformers: Any, cache: Path) -> nn.Module:
-    """The model of the folder, without the bar that transformers draws; whether others see theirs stays as it was."""
-    logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        kinds = {"llama": transformers.LlamaForCausalLM, "gemma3_text": transformers.Gemma3ForCausalLM}
-        return (
-            kinds[read_json(cache / "config.json")["model_type"]].from_pretrained(cache, local_files_only=True).eval()
-        )
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _convert(file: GgufFile, cache: Path, source: str) -> None:
