@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "preparing $(VENV) (once, a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) -e ".[torch,hf,data,plot,models]" pytest hypothesis scipy ruff mypy sphinx furo myst-parser
+	@$(PIP) -e ".[torch,hf,transfer,data,plot,models]" pytest hypothesis scipy ruff mypy sphinx furo myst-parser
 	@touch $@
 
 demo: $(READY)

@@ -5,6 +5,7 @@
 from ..core.lazy import lazy as _lazy
 
 _NAMES = {
+    "Hypernetwork": "tokenloom.models.hypernetwork:Hypernetwork",
     "Transformer": "tokenloom.models.transformer:Transformer",
     "pack": "tokenloom.models.batches:pack",
     "packs": "tokenloom.models.batches:packs",
@@ -14,6 +15,7 @@ _NAMES = {
 __getattr__, __dir__ = _lazy(__name__, _NAMES)
 
 __all__ = [
+    "Hypernetwork",
     "Transformer",
     "pack",
     "packs",

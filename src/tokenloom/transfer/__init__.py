@@ -6,6 +6,7 @@ from ..core.lazy import lazy as _lazy
 
 _NAMES = {
     "ALM": "tokenloom.transfer.alm_distillation:ALM",
+    "DynamicTokenization": "tokenloom.transfer.dynamic_tokenization:DynamicTokenization",
     "FOCUS": "tokenloom.transfer.baselines:FOCUS",
     "FVT": "tokenloom.transfer.composition:FVT",
     "Mean": "tokenloom.transfer.composition:Mean",
@@ -21,6 +22,7 @@ __all__ = [
     "ALM",
     "FOCUS",
     "FVT",
+    "DynamicTokenization",
     "Mean",
     "Random",
     "ReTok",

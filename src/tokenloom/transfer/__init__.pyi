@@ -7,5 +7,6 @@ from tokenloom.transfer.baselines import TransTokenizer as TransTokenizer
 from tokenloom.transfer.composition import FVT as FVT
 from tokenloom.transfer.composition import Mean as Mean
 from tokenloom.transfer.composition import Random as Random
+from tokenloom.transfer.dynamic_tokenization import DynamicTokenization as DynamicTokenization
 from tokenloom.transfer.rows import Rows as Rows
 from tokenloom.transfer.tokenadapt import TokenAdapt as TokenAdapt
