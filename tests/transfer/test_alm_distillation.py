@@ -39,7 +39,7 @@ from tokenloom.transfer.alm_distillation import (
     to_bytes,
 )
 from tokenloom.transfer.alm_distillation import divergences as div
-from tokenloom.transfer.transplant import transplant
+from tokenloom.transfer.transplanting import transplant
 
 TEXT = "the cat sat on the mat and the dog sat on the log; unbelievable, believable, table "
 OLD, NEW = BPE(300)([TEXT * 20]), BPE(330)([TEXT[::-1] * 5 + TEXT * 20])

@@ -23,7 +23,7 @@ from tokenloom.transfer.baselines import (
 )
 from tokenloom.transfer.composition import FVT, unshared
 from tokenloom.transfer.rows import Origin, shared_ids
-from tokenloom.transfer.transplant import transplant
+from tokenloom.transfer.transplanting import transplant
 
 TEXT = "the cat sat on the mat and the dog sat on the log; unbelievable, believable, table "
 OLD, NEW = BPE(300)([TEXT * 20]), BPE(330)([TEXT[::-1] * 5 + TEXT * 20])

@@ -18,7 +18,7 @@ from tokenloom.tokenize.text.bpe import BPE
 from tokenloom.transfer.composition import FVT, pieces_of, unshared
 from tokenloom.transfer.rows import Origin, shared_ids
 from tokenloom.transfer.tokenadapt import TokenAdapt
-from tokenloom.transfer.transplant import transplant
+from tokenloom.transfer.transplanting import transplant
 
 TEXT = "the cat sat on the mat and the dog sat on the log; größer, größte, Café; unbelievable, believable, table 年月日 年月 "
 OLD, NEW = BPE(310)([TEXT * 20]), BPE(350)([TEXT[::-1] * 5 + TEXT * 20 + "hat bat rat " * 9])

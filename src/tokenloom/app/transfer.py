@@ -10,7 +10,7 @@ from .target import check_place
 
 if TYPE_CHECKING:
     from ..core.tokenizer import Tokenizer
-    from ..transfer.transplant import Method, Transplanted
+    from ..transfer.transplanting import Method, Transplanted
 
 __all__ = ["transfer"]
 
@@ -67,7 +67,7 @@ def transfer(
 
     from ..hosts import load_tokenizer
     from ..hosts.model_folder import check_tokenizer, load_model, save_model
-    from ..transfer.transplant import special_roles, transplant
+    from ..transfer.transplanting import special_roles, transplant
 
     check_place(out)
     if out.exists():
@@ -121,8 +121,12 @@ def _method(name: str, given: dict[str, Any], new: "Tokenizer", seed: int) -> "M
         from ..transfer.vector_files import load_vectors
         from ..transfer.wechsel import WECHSEL
 
+        # Shared text keeps its rows here, as it does by the other methods.
         return WECHSEL(
-            load_vectors(given["old-vectors"]), load_vectors(given["new-vectors"]), load_pairs(given["dictionary"])
+            load_vectors(given["old-vectors"]),
+            load_vectors(given["new-vectors"]),
+            load_pairs(given["dictionary"]),
+            copy_shared=True,
         )
     if name == "focus":
         import numpy as np

@@ -28,7 +28,7 @@ from ..transfer.baselines import FOCUS, ReTok, TransTokenizer, static_vectors
 from ..transfer.composition import Mean, Random
 from ..transfer.rows import Rows
 from ..transfer.tokenadapt import Encoder, Estimates, TokenAdapt
-from ..transfer.transplant import Method, transplant
+from ..transfer.transplanting import Method, transplant
 from . import formats
 from .packages import Package, find_packages
 from .result import Figure, Picture, run_trials, write_result

@@ -15,6 +15,9 @@ _NAMES = {
     "Rows": "tokenloom.transfer.rows:Rows",
     "TokenAdapt": "tokenloom.transfer.tokenadapt:TokenAdapt",
     "TransTokenizer": "tokenloom.transfer.baselines:TransTokenizer",
+    "Transplanted": "tokenloom.transfer.transplanting:Transplanted",
+    "WECHSEL": "tokenloom.transfer.wechsel:WECHSEL",
+    "transplant": "tokenloom.transfer.transplanting:transplant",
 }
 __getattr__, __dir__ = _lazy(__name__, _NAMES)
 
@@ -22,6 +25,7 @@ __all__ = [
     "ALM",
     "FOCUS",
     "FVT",
+    "WECHSEL",
     "DynamicTokenization",
     "Mean",
     "Random",
@@ -29,4 +33,6 @@ __all__ = [
     "Rows",
     "TokenAdapt",
     "TransTokenizer",
+    "Transplanted",
+    "transplant",
 ]

@@ -10,3 +10,6 @@ from tokenloom.transfer.composition import Random as Random
 from tokenloom.transfer.dynamic_tokenization import DynamicTokenization as DynamicTokenization
 from tokenloom.transfer.rows import Rows as Rows
 from tokenloom.transfer.tokenadapt import TokenAdapt as TokenAdapt
+from tokenloom.transfer.transplanting import Transplanted as Transplanted
+from tokenloom.transfer.transplanting import transplant as transplant
+from tokenloom.transfer.wechsel import WECHSEL as WECHSEL

@@ -108,7 +108,7 @@ def _sentence(found: list[dict[str, Any]]) -> str:
         "teacher's at first, then "
         + ", ".join(f"{value:.3f} ({name})" for name, value in distance.items())
         + f". Of the chunks of SmolLM2's tokens with others, one token on each side: {chunks}. Only the table is trained, in "
-        f"{FULL['steps']} steps of some 500 tokens, with {len(found)} seed and {mean('bytes', 'held out') / 1000:.0f} kB held out: far "
+        f"{FULL['steps']} steps of some 500 tokens, with {len(found)} seed{'s' * (len(found) > 1)} and {mean('bytes', 'held out') / 1000:.0f} kB held out: far "
         "from the paper's 5,000 steps of 32,768 tokens, its trained bodies and its benchmarks. This shows that the losses do what they "
         "are for; the differences are small, and who wins in the long run is not shown."
     )

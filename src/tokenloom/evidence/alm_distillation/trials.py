@@ -31,7 +31,7 @@ from ...transfer.alm_distillation import (
     score,
     taught,
 )  # fmt: skip
-from ...transfer.transplant import transplant
+from ...transfer.transplanting import transplant
 from .. import formats
 from ..packages import Package
 

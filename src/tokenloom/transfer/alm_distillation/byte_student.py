@@ -21,7 +21,7 @@ from ...core.trie import child, trie_of
 from ...core.vocabulary import Kind, Vocabulary
 from ...hosts import load_tokenizer
 from ..rows import Rows
-from ..transplant import Transplanted, transplant
+from ..transplanting import Transplanted, transplant
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,5 +1,7 @@
 """Laws of transplants: what is shared is untouched, the rest is the weighted sum that the method says."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.sparse as sparse
@@ -15,7 +17,7 @@ from tokenloom.hosts.json_tokenizer import JsonTokenizer
 from tokenloom.tokenize.text.bpe import BPE
 from tokenloom.transfer.composition import FVT, Mean, Random, pieces_of, unshared
 from tokenloom.transfer.rows import Origin, Rows, ragged_rows, shared_ids
-from tokenloom.transfer.transplant import special_roles, transplant
+from tokenloom.transfer.transplanting import special_roles, transplant
 
 TEXT = "the cat sat on the mat and the dog sat on the log; unbelievable, believable, table "
 OLD, NEW = BPE(300)([TEXT * 20]), BPE(330)([TEXT[::-1] * 5 + TEXT * 20])
@@ -219,3 +221,15 @@ def test_a_token_with_a_byte_that_the_old_vocabulary_lacks_has_no_pieces():
         JsonTokenizer('{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}', "small")
     )
     assert [ids.tolist() for ids in pieces_of(small, [b"ab", b"\xc0", b"b"])] == [[0, 1], [], [1]]
+
+
+def test_fvt_draws_what_the_old_vocabulary_cannot_write(tmp_path):
+    BPE(270)(["the cat sat"]).save(tmp_path / "all.json")
+    file = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    del file["model"]["vocab"]["\u00c0"]  # the byte C0 in GPT-2's alphabet
+    (tmp_path / "some.json").write_text(json.dumps(file), encoding="utf-8")
+    old, new = load_tokenizer(tmp_path / "some.json"), BPE(300)(["the cat sat on the mat " * 5])
+    rows = FVT()(old, new, shared_ids(old.vocab, new.vocab))
+    assert [new.vocab[i] for i in np.flatnonzero(rows.drawn).tolist()] == [b"\xc0"]
+    mat = rows.weights[[new.vocab.id_of(b" mat")]].toarray()[0]
+    assert mat[old.encode(" mat").ids].tolist() == [1 / old.encode(" mat").ids.size] * old.encode(" mat").ids.size
