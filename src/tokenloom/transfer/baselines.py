@@ -199,7 +199,7 @@ def links(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which token stands for which in parallel sequences: each effect comes from one cause, or from nothing.
 
-    P(effect f at j comes from cause e at i) ∝ exp(-tension |i / I - j / J|) t(f | e), where t is learnt by expectation and
+    P(effect f at j comes from cause e at i) ∝ exp(-tension abs(i / I - j / J)) t(f | e), where t is learnt by expectation and
     maximisation, from uniform. In the end each effect is linked to its likeliest cause.
 
     Dyer, Chahuneau and Smith 2013, "A Simple, Fast, and Effective Reparameterization of IBM Model 2", whose start values the

@@ -183,7 +183,7 @@ def subword_vectors(tokenizer: Tokenizer, vectors: WordVectors, *, max_words: in
 def procrustes(old: WordVectors, new: WordVectors, dictionary: Iterable[tuple[str, str]]) -> np.ndarray:
     """The rotation that brings the vectors of `old` to those of their translations.
 
-    R = argmin |A R - B| over orthogonal R = U Vᵀ, with U Σ Vᵀ the singular values of Aᵀ B. Each pair is looked up as it is, in
+    R = argmin ‖A R - B‖ over orthogonal R = U Vᵀ, with U Σ Vᵀ the singular values of Aᵀ B. Each pair is looked up as it is, in
     lower and in title case on both sides; every hit is a row of A and of B, and those found more than once count so.
 
     Args:

@@ -18,7 +18,7 @@ __all__ = ["gradmag", "last_layer"]
 
 
 def gradmag(losses: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    """Weights of losses: λ_i = (1 / (|g_i| + 1e-8)) / Σ_j 1 / (|g_j| + 1e-8), constants to later gradients.
+    """Weights of losses: λ_i = (1 / (‖g_i‖ + 1e-8)) / Σ_j 1 / (‖g_j‖ + 1e-8), constants to later gradients.
 
     Args:
         losses: scalars, at least one; their graphs stay.
