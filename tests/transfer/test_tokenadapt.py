@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_llama import generator, llama, logits
 
 from tokenloom.core.errors import InvalidInput
 from tokenloom.core.vocabulary import Vocabulary
@@ -119,23 +119,6 @@ def test_what_the_rule_is_tried_on_has_all_cases():
     assert (np.diff(found.neighbours.indptr)[[text is None for text in texts]] == 0).all()
 
 
-def generator():
-    return torch.Generator().manual_seed(0)
-
-
-def llama(size, tied):
-    torch.manual_seed(1)
-    return LlamaForCausalLM(
-        LlamaConfig(vocab_size=size, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-                    tie_word_embeddings=tied, bos_token_id=256, eos_token_id=256)
-    ).eval()  # fmt: skip
-
-
-def logits(model, ids):
-    with torch.no_grad():
-        return model(input_ids=torch.as_tensor(np.asarray(ids, np.int64))[None]).logits[0]
-
-
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_same_tokenizer_changes_no_logit_and_needs_no_encoder(tied):
     model, ids = llama(len(OLD.vocab), tied), OLD.encode(TEXT).ids
@@ -143,17 +126,6 @@ def test_the_same_tokenizer_changes_no_logit_and_needs_no_encoder(tied):
     done = transplant(model, OLD, old=OLD, method=TokenAdapt(lambda texts: 1 / 0), generator=generator())
     assert torch.equal(logits(done.model, ids), before)
     assert done.rows.counts()["copied"] == len(OLD.vocab)
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_logits_of_shared_tokens_are_the_same_bit_for_bit(tied):
-    old_ids, new_ids = PAIRS
-    place = dict(zip(old_ids.tolist(), new_ids.tolist()))
-    ids = [i for i in OLD.encode(TEXT).ids.tolist() if i in place]
-    model = llama(len(OLD.vocab), tied)
-    before = logits(model, ids)[:, old_ids]
-    done = transplant(model, NEW, old=OLD, method=TokenAdapt(letters), generator=generator())
-    assert torch.equal(logits(done.model, [place[i] for i in ids])[:, new_ids], before)
 
 
 def test_without_the_global_half_a_hot_mixture_is_fvt_and_a_cold_one_the_best_piece():

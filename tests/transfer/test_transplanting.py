@@ -1,4 +1,4 @@
-"""Laws of transplants: what is shared is untouched, the rest is the weighted sum that the method says."""
+"""Rows and tables: the rest is the weighted sum that the method says, whatever the model, and refusals change nothing."""
 
 import json
 
@@ -8,48 +8,17 @@ import scipy.sparse as sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from small_llama import NEW, OLD, TEXT, generator, llama, logits
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 from tokenloom.core.errors import InvalidInput
 from tokenloom.core.vocabulary import Vocabulary
 from tokenloom.hosts import load_tokenizer
 from tokenloom.hosts.json_tokenizer import JsonTokenizer
 from tokenloom.tokenize.text.bpe import BPE
-from tokenloom.transfer.composition import FVT, Mean, Random, pieces_of, unshared
+from tokenloom.transfer.composition import FVT, Mean, pieces_of, unshared
 from tokenloom.transfer.rows import Origin, Rows, ragged_rows, shared_ids
 from tokenloom.transfer.transplanting import special_roles, transplant
-
-TEXT = "the cat sat on the mat and the dog sat on the log; unbelievable, believable, table "
-OLD, NEW = BPE(300)([TEXT * 20]), BPE(330)([TEXT[::-1] * 5 + TEXT * 20])
-METHODS = [FVT(), Mean(), Random()]
-
-
-def generator():
-    return torch.Generator().manual_seed(0)
-
-
-def llama(size, tied):
-    torch.manual_seed(1)
-    return LlamaForCausalLM(
-        LlamaConfig(vocab_size=size, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-                    tie_word_embeddings=tied, bos_token_id=256, eos_token_id=256)
-    ).eval()  # fmt: skip
-
-
-def logits(model, ids):
-    with torch.no_grad():
-        return model(input_ids=torch.as_tensor(np.asarray(ids, np.int64))[None]).logits[0]
-
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
-@pytest.mark.parametrize("tied", [True, False])
-def test_the_same_tokenizer_changes_no_logit(method, tied):
-    ids = OLD.encode(TEXT).ids
-    model = llama(len(OLD.vocab), tied)
-    before = logits(model, ids)
-    done = transplant(model, OLD, old=OLD, method=method, generator=generator())
-    assert torch.equal(logits(done.model, ids), before)
-    assert done.rows.counts()["copied"] == len(OLD.vocab)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -64,19 +33,6 @@ def test_a_permuted_vocabulary_permutes_the_logits(tied):
         for table in {id(t.weight): t for t in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
             table.weight.data = rows.apply(table.weight, generator=generator())
     assert torch.equal(logits(model, np.argsort(order)[ids]), before[:, torch.as_tensor(order)])
-
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
-@pytest.mark.parametrize("tied", [True, False])
-def test_logits_of_shared_tokens_are_the_same_bit_for_bit(method, tied):
-    old_ids, new_ids = shared_ids(OLD.vocab, NEW.vocab)
-    place = dict(zip(old_ids.tolist(), new_ids.tolist()))
-    ids = [i for i in OLD.encode(TEXT).ids.tolist() if i in place]
-    model = llama(len(OLD.vocab), tied)
-    before = logits(model, ids)[:, old_ids]
-    done = transplant(model, NEW, old=OLD, method=method, generator=generator())
-    assert torch.equal(logits(done.model, [place[i] for i in ids])[:, new_ids], before)
-    assert done.model.config.vocab_size == len(NEW.vocab) == done.model.get_output_embeddings().weight.shape[0]
 
 
 def test_fvt_is_the_mean_of_the_pieces():
