@@ -81,7 +81,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 1, workers: int
                 for (name, unit), value in zip((("chunks", "for 1,000 bytes"), ("chunks of one token each", "share")), values)
             ),
         ],
-        pictures=[Picture("curves.png", "Held-out bits per byte, and distance of chunk likelihoods to the teacher's, by training text.")],
+        pictures=[Picture("curves.png", "Gained since the untrained student: held-out bits per byte, and nearness of chunk likelihoods to the teacher's.")],
         ledger=sum((tl.Ledger(**one["ledger"]) for one in found), tl.Ledger()),
         details={"trials": found},
     )  # fmt: skip
@@ -118,13 +118,15 @@ def _draw(found: list[dict[str, Any]], path: Path) -> None:
     figure = require("matplotlib.figure", "plot").Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis, what, label in zip(
-        axes, ("bits", "distance"), ("held-out bits per byte", "distance of chunk likelihoods, nats")
+        axes, ("bits", "distance"), ("held-out bits per byte gained", "distance of chunk likelihoods gained, nats")
     ):
-        for colour, (name, first) in zip(("#4c4c4c", "#d1860a", "#2a8f4c", "#0a6fb5"), found[0]["curves"].items()):
-            values = np.array([[point[what] for point in one["curves"][name]] for one in found])
+        for colour, (name, curve) in zip(("#4c4c4c", "#d1860a", "#2a8f4c", "#0a6fb5"), found[0]["curves"].items()):
+            # From each seed's own beginning: its texts make more of a difference than any method.
+            values = np.array([[first[what] - point[what] for point in one["curves"][name]] for one in found
+                               for first in one["curves"][name][:1]])  # fmt: skip
             spread = values.std(0, ddof=1) if len(found) > 1 else None
             axis.errorbar(
-                [point["step"] for point in first],
+                [point["step"] for point in curve],
                 values.mean(0),
                 spread,
                 marker="o",
