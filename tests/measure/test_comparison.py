@@ -8,7 +8,8 @@ import pytest
 
 from tokenloom.data import sample
 from tokenloom.hosts import load_tokenizer
-from tokenloom.measure.comparison import METRICS, compare
+from tokenloom.measure.comparison import compare
+from tokenloom.measure.metrics import METRICS
 from tokenloom.measure.morphology import read_segmentations
 from tokenloom.measure.parity import read_parallel
 from tokenloom.measure.words import continued_words, fertility

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenloom.core.errors import InvalidInput, TokenizerError
-from tokenloom.core.segmentation import Segmentation
+from tokenloom.core.segmentation import Ragged, Segmentation
 from tokenloom.data import sample
 from tokenloom.hosts import load_tokenizer
 from tokenloom.hosts.json_tokenizer import JsonTokenizer
@@ -151,3 +151,26 @@ def test_an_id_of_several_forms_changes_no_text():
     assert profiles["it"].sums["changed bytes"].sum() == 0
     assert profiles["it"].sums["tokens"].sum() == 2 * len(tok.encode(text))
     assert segment(tok, [text]) == tok.encode(text)
+
+
+class Ended:
+    """A tokenizer of bytes that ends each text with a token without bytes, as third parties may."""
+
+    name, digest, unknown = "ended", "0", None
+    plain = load_tokenizer("bytes")
+    vocab = plain.vocab
+
+    def encode(self, text):
+        seg = self.plain.encode(text)
+        return Segmentation([*seg.ids, self.vocab.special_ids[0]], [*seg.offsets, len(seg.data)], seg.data)
+
+    def encode_batch(self, texts, threads=None):
+        return Ragged.of([self.encode(text).ids for text in texts])
+
+    def decode(self, ids):
+        return self.plain.decode(ids)
+
+
+def test_a_token_behind_the_last_byte_belongs_to_the_last_stretch():
+    text, profiles = profile({"it": Ended()}, ["x" * 1024])
+    assert text.sums["bytes"].tolist() == [1024] and profiles["it"].sums["tokens"].tolist() == [1025]

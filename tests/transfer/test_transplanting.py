@@ -189,3 +189,35 @@ def test_fvt_draws_what_the_old_vocabulary_cannot_write(tmp_path):
     assert [new.vocab[i] for i in np.flatnonzero(rows.drawn).tolist()] == [b"\xc0"]
     mat = rows.weights[[new.vocab.id_of(b" mat")]].toarray()[0]
     assert mat[old.encode(" mat").ids].tolist() == [1 / old.encode(" mat").ids.size] * old.encode(" mat").ids.size
+
+
+def special_model(**ids):
+    """A model whose tokenizer has two special tokens, of which its configuration says what they are for."""
+    old = BPE(302, special=["<|im_start|>", "<|im_end|>"])([TEXT * 20])
+    model = llama(len(old.vocab))
+    for role, i in ids.items():
+        setattr(model.config, f"{role}_token_id", i)
+    return old, model
+
+
+def test_the_configuration_of_the_model_tells_the_roles():
+    old, model = special_model()
+    start, end = old.vocab.special_ids.tolist()
+    model.config.bos_token_id, model.config.eos_token_id = end, [start, end]
+    table = model.get_input_embeddings().weight.detach().clone()
+    new = BPE(310, special=["<s>", "</s>"])([TEXT * 20])
+    done = transplant(model, new, old=old, generator=generator())
+    after = done.model.get_input_embeddings().weight
+    assert torch.equal(after[new.vocab.id_of(b"<s>")], table[end])
+    assert torch.equal(after[new.vocab.id_of(b"</s>")], table[start])
+    assert (done.model.config.bos_token_id, done.model.config.eos_token_id) == (
+        new.vocab.id_of(b"<s>"),
+        new.vocab.id_of(b"</s>"),
+    )
+
+
+def test_a_role_that_the_new_tokenizer_lacks_is_taken_by_another():
+    old, model = special_model(pad=300)
+    done = transplant(model, NEW, old=old, generator=generator())
+    end = NEW.vocab.id_of(b"<|endoftext|>")
+    assert (done.model.config.pad_token_id, done.model.config.eos_token_id) == (end, end)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.errors import InvalidInput, StoreError
+from .given import read_text
 from .target import check_place
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _method(name: str, given: dict[str, Any], new: "Tokenizer", seed: int) -> "M
         from ..measure.parity import read_parallel
         from ..transfer.baselines import TransTokenizer
 
-        found = read_parallel(_read(given["parallel"]), str(given["parallel"]))
+        found = read_parallel(read_text(given["parallel"]), str(given["parallel"]))
         if len(found.languages) != 2:
             raise InvalidInput(f"{given['parallel']} has {len(found.languages)} columns; the old and the new language")
         return TransTokenizer([(one, other) for one, other in found.rows])
@@ -154,18 +155,11 @@ def _texts(paths: list[Path] | None, size: int) -> dict[str, str]:
     """The beginning of each held-out text."""
     from ..data import sample
 
-    found = {str(path): _read(path) for path in paths} if paths else {name: sample(name) for name in _HELD_OUT}
+    found = {str(path): read_text(path) for path in paths} if paths else {name: sample(name) for name in _HELD_OUT}
     for name, text in found.items():
         if not text.strip():
             raise InvalidInput(f"{name} is empty; bits per byte are those of a text")
     return {name: text.encode()[:size].decode(errors="ignore") for name, text in found.items()}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read {path}: {error}") from error
 
 
 def _bits(model: Any, tokenizer: "Tokenizer", texts: dict[str, str]) -> dict[str, Any]:
@@ -174,7 +168,7 @@ def _bits(model: Any, tokenizer: "Tokenizer", texts: dict[str, str]) -> dict[str
 
     from ..measure.bits import bits_per_byte, token_log_probs
 
-    if "ForCausalLM" not in type(model).__name__ and "LMHeadModel" not in type(model).__name__:
+    if not model.can_generate() or model.config.is_encoder_decoder:
         return {"texts": {}, "ids": {}}
     segs = {name: tokenizer.encode(text) for name, text in texts.items()}
     scores = token_log_probs(model, [seg.ids for seg in segs.values()], length=_LENGTH)

@@ -15,23 +15,9 @@ import numpy as np
 from numba import njit
 
 from .errors import InvalidInput
+from .lattice import Lattice, add, backward, compose, n_best
 
-__all__ = ["Automaton", "Expected", "Lattice", "Path", "Paths", "branches"]
-
-
-@dataclass(frozen=True)
-class Path:
-    """One way to read a string.
-
-    Args:
-        weight: its cost.
-        outputs: what it writes, in order.
-        ends: how many labels were read when each output was written.
-    """
-
-    weight: float
-    outputs: tuple[int, ...]
-    ends: tuple[int, ...]
+__all__ = ["Automaton", "Expected", "Paths", "branches"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +128,10 @@ class Automaton:
     def lattice(self, string: Sequence[int] | np.ndarray) -> "Lattice":
         """All paths that read `string`, labels (L,), and end."""
         stamp = np.full(self.final.size, -1, np.int64)
-        lattice = _compose(
+        lattice = compose(
             _whole(string), self.start, self.first, self.label, self.target, self.weight, self.final, stamp
         )
-        return Lattice(self, *lattice)
+        return Lattice(self.weight, self.output, *lattice)
 
     def best(self, strings: Sequence[int] | np.ndarray, starts: Sequence[int] | np.ndarray) -> Paths:
         """The best path of each of many strings; of equals the one whose arcs come first.
@@ -185,51 +171,6 @@ class Automaton:
     @property
     def _arrays(self) -> tuple[Any, ...]:
         return self.start, self.first, self.label, self.target, self.output, self.weight, self.final
-
-
-class Lattice:
-    """The paths of one string: a graph without cycles, whose edges are arcs; all of it lies on paths that end.
-
-    Args:
-        automaton: of which it is.
-        source, target: nodes of each edge, int64 (E,), rising by source; no target is below its source. Node 0 is the
-            beginning.
-        arc: of the automaton, int64 (E,).
-        ending: cost of ending in each node, float64 (N,); inf where the string is not read to its end.
-    """
-
-    def __init__(
-        self, automaton: Automaton, source: np.ndarray, target: np.ndarray, arc: np.ndarray, ending: np.ndarray
-    ) -> None:
-        self.automaton, self.source, self.target, self.arc, self.ending = automaton, source, target, arc, ending
-        self._weight = automaton.weight[arc]
-
-    @property
-    def count(self) -> float:
-        """How many paths there are; exact below 2^53."""
-        return float(_count(self.source, self.target, self.ending))
-
-    @property
-    def log_probability(self) -> float:
-        """Natural logarithm of the sum of exp(-cost) over all paths; -inf where there is none."""
-        return float(_backward(self.source, self.target, self._weight, self.ending)[0]) if self.ending.size else -np.inf
-
-    def n_best(self, k: int) -> list[Path]:
-        """The `k` paths that cost least, or all; of equals the one whose arcs come first.
-
-        Raises: InvalidInput: `k` below 1.
-        """
-        if k < 1:
-            raise InvalidInput(f"k={k}; at least one path must be asked for")
-        k = int(min(k, self.count))
-        if not k:
-            return []
-        weight_K, edges_KL = _n_best(k, self.source, self.target, self._weight, self.ending)
-        paths = []
-        for weight, outputs in zip(weight_K.tolist(), self.automaton.output[self.arc[edges_KL]]):
-            wrote = np.flatnonzero(outputs >= 0)
-            paths.append(Path(weight, tuple(outputs[wrote].tolist()), tuple((wrote + 1).tolist())))
-        return paths
 
 
 def _divided(strings: Sequence[int] | np.ndarray, starts: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -320,146 +261,6 @@ def _sinks(source, target, weight, states):
 
 
 @njit(cache=True, nogil=True)
-def _compose(string, start, first, label, target, weight, final, stamp):
-    """Source, target and arc of the edges, and the cost of ending in each node, of the lattice of `string`.
-
-    `stamp`, int64 (S,) of -1, says which node a state is in the layer that is being made; it comes back as it was.
-    """
-    states, layer = np.empty(16, np.int64), np.zeros(string.size + 2, np.int64)
-    sources, targets, arcs = np.empty(16, np.int64), np.empty(16, np.int64), np.empty(16, np.int64)
-    states[0], nodes, edges = start, 1, 0
-    layer[1] = 1
-    for i in range(string.size):
-        for node in range(layer[i], layer[i + 1]):
-            state = states[node]
-            low, high = first[state], first[state + 1]
-            while low < high:
-                middle = (low + high) // 2
-                if label[middle] < string[i]:
-                    low = middle + 1
-                else:
-                    high = middle
-            while low < first[state + 1] and label[low] == string[i]:
-                if weight[low] < np.inf:
-                    if edges == arcs.size:
-                        sources = np.concatenate((sources, np.empty_like(sources)))
-                        targets = np.concatenate((targets, np.empty_like(targets)))
-                        arcs = np.concatenate((arcs, np.empty_like(arcs)))
-                    to = stamp[target[low]]
-                    if to < 0:
-                        if nodes == states.size:
-                            states = np.concatenate((states, np.empty_like(states)))
-                        to = nodes
-                        stamp[target[low]] = to
-                        states[to] = target[low]
-                        nodes += 1
-                    sources[edges], targets[edges], arcs[edges] = node, to, low
-                    edges += 1
-                low += 1
-        layer[i + 2] = nodes
-        for node in range(layer[i + 1], nodes):
-            stamp[states[node]] = -1
-    # What does not lead to an end falls out.
-    alive = np.zeros(nodes, np.bool_)
-    for node in range(layer[string.size], nodes):
-        alive[node] = final[states[node]] < np.inf
-    for edge in range(edges - 1, -1, -1):
-        if alive[targets[edge]]:
-            alive[sources[edge]] = True
-    number, size, kept = np.empty(nodes, np.int64), 0, 0
-    ending = np.full(nodes, np.inf)
-    for node in range(nodes):
-        number[node] = size
-        if alive[node]:
-            if node >= layer[string.size]:
-                ending[size] = final[states[node]]
-            size += 1
-    for edge in range(edges):
-        if alive[targets[edge]]:
-            sources[kept], targets[kept] = number[sources[edge]], number[targets[edge]]
-            arcs[kept] = arcs[edge]
-            kept += 1
-    return sources[:kept].copy(), targets[:kept].copy(), arcs[:kept].copy(), ending[:size].copy()
-
-
-@njit(cache=True, nogil=True)
-def _count(source, target, ending):
-    ways = np.zeros(ending.size)
-    total = 0.0
-    if ending.size:
-        ways[0] = 1
-    for edge in range(source.size):
-        ways[target[edge]] += ways[source[edge]]
-    for node in range(ending.size):
-        if ending[node] < np.inf:
-            total += ways[node]
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _n_best(k, source, target, weight, ending):
-    """Costs of the `k` best paths, float64 (K,), and their edges, int64 (K, L); there must be so many.
-
-    Every node keeps its k best beginnings, with the edge and the rank at its source through which each came.
-    """
-    cost = np.full((ending.size, k), np.inf)
-    edge_to, rank_to = np.full((ending.size, k), -1, np.int64), np.zeros((ending.size, k), np.int64)
-    known, depth = np.zeros(ending.size, np.int64), np.zeros(ending.size, np.int64)
-    cost[0, 0], known[0] = 0.0, 1
-    for edge in range(source.size):
-        node, to = source[edge], target[edge]
-        depth[to] = depth[node] + 1
-        for rank in range(known[node]):
-            new = cost[node, rank] + weight[edge]
-            if known[to] == k and new >= cost[to, k - 1]:
-                break
-            at = min(known[to], k - 1)
-            while at > 0 and cost[to, at - 1] > new:
-                cost[to, at], edge_to[to, at], rank_to[to, at] = (
-                    cost[to, at - 1],
-                    edge_to[to, at - 1],
-                    rank_to[to, at - 1],
-                )
-                at -= 1
-            cost[to, at], edge_to[to, at], rank_to[to, at] = new, edge, rank
-            known[to] = min(known[to] + 1, k)
-    length = depth[ending.size - 1]
-    costs, edges = np.full(k, np.inf), np.zeros((k, length), np.int64)
-    taken = np.zeros(ending.size, np.int64)
-    for path in range(k):
-        best = -1
-        for node in range(ending.size):
-            if ending[node] < np.inf and taken[node] < known[node]:
-                total = cost[node, taken[node]] + ending[node]
-                if best < 0 or total < costs[path]:
-                    best, costs[path] = node, total
-        node, rank = best, taken[best]
-        taken[best] += 1
-        for at in range(length - 1, -1, -1):
-            edge = edge_to[node, rank]
-            edges[path, at] = edge
-            node, rank = source[edge], rank_to[node, rank]
-    return costs, edges
-
-
-@njit(cache=True, nogil=True)
-def _add(a, b):
-    """log(exp(a) + exp(b))."""
-    if a < b:
-        a, b = b, a
-    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
-
-
-@njit(cache=True, nogil=True)
-def _backward(source, target, weight, ending):
-    """Logarithm of the probability of all that follows each node, float64 (N,)."""
-    after = -ending
-    for edge in range(source.size - 1, -1, -1):
-        after[source[edge]] = _add(after[source[edge]], after[target[edge]] - weight[edge])
-    return after
-
-
-@njit(cache=True, nogil=True)
 def _best(strings, starts, start, first, label, target, output, weight, final):
     costs = np.full(starts.size - 1, np.inf)
     outputs, ends, n = np.empty(strings.size, np.int64), np.empty(strings.size, np.int64), 0
@@ -467,9 +268,9 @@ def _best(strings, starts, start, first, label, target, output, weight, final):
     stamp = np.full(final.size, -1, np.int64)
     for w in range(starts.size - 1):
         string = strings[starts[w] : starts[w + 1]]
-        source, to, arc, ending = _compose(string, start, first, label, target, weight, final, stamp)
+        source, to, arc, ending = compose(string, start, first, label, target, weight, final, stamp)
         if ending.size:
-            cost, path = _n_best(1, source, to, weight[arc], ending)
+            cost, path = n_best(1, source, to, weight[arc], ending)
             costs[w] = cost[0]
             for at in range(path.shape[1]):
                 if output[arc[path[0, at]]] >= 0:
@@ -485,10 +286,10 @@ def _expect(strings, starts, counts, outputs, start, first, label, target, outpu
     stamp = np.full(final.size, -1, np.int64)
     for w in range(starts.size - 1):
         string = strings[starts[w] : starts[w + 1]]
-        source, to, arc, ending = _compose(string, start, first, label, target, weight, final, stamp)
+        source, to, arc, ending = compose(string, start, first, label, target, weight, final, stamp)
         if not ending.size:
             continue
-        after = _backward(source, to, weight[arc], ending)
+        after = backward(source, to, weight[arc], ending)
         likelihood += counts[w] * after[0]
         accepted += counts[w]
         before = np.full(ending.size, -np.inf)
@@ -496,7 +297,7 @@ def _expect(strings, starts, counts, outputs, start, first, label, target, outpu
         for edge in range(source.size):
             cost = weight[arc[edge]]
             through = before[source[edge]] - cost
-            before[to[edge]] = _add(before[to[edge]], through)
+            before[to[edge]] = add(before[to[edge]], through)
             if output[arc[edge]] >= 0:
                 expected[output[arc[edge]]] += counts[w] * np.exp(through + after[to[edge]] - after[0])
     return expected, likelihood, accepted

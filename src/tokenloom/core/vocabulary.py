@@ -110,6 +110,16 @@ class Vocabulary(Sequence[bytes]):
         return np.diff(self.offsets)
 
     @property
+    def characters(self) -> np.ndarray:
+        """Characters that begin in each id, int64 (n,): a token from the middle of one has none, so that halves are no two.
+
+        >>> Vocabulary([b"a", b"\\xc3", b"\\xa9", "né".encode()]).characters.tolist()
+        [1, 1, 0, 2]
+        """
+        begins = np.concatenate([[0], np.cumsum((self.buffer & 0xC0) != 0x80)])
+        return np.diff(begins[self.offsets])
+
+    @property
     def special_ids(self) -> np.ndarray:
         """Ids of special tokens, int64, ascending."""
         return np.flatnonzero(self.kinds == Kind.SPECIAL)

@@ -59,6 +59,4 @@ def token_lengths(vocab: Vocabulary) -> np.ndarray:
     >>> token_lengths(Vocabulary([b"a", b"\\xc3", b"\\xa9", "né".encode()], special=[b"<end>"])).tolist()
     [1, 2, 1]
     """
-    begins = np.concatenate([[0], np.cumsum((vocab.buffer & 0xC0) != 0x80)])
-    lengths = np.diff(begins[vocab.offsets])
-    return np.bincount(lengths[vocab.kinds <= Kind.BYTE])
+    return np.bincount(vocab.characters[vocab.kinds <= Kind.BYTE])

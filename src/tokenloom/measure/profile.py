@@ -48,9 +48,9 @@ class Profile:
 
     Args:
         sums: in each stretch, int64 (G,): "tokens"; of them "white" (ASCII white space only), "fragments" (begin or end
-            inside a character), "unknown", "joining" (hold some of two words or more); "unknown bytes", "changed bytes" (of known
-            tokens that do not spell the bytes they own); "word pieces" and
-            "words cut", "number pieces" and "numbers whole", each word and number counted where it begins.
+            inside a character), "unknown", "joining" (hold some of two words or more); "unknown bytes", "changed bytes" (of
+            known tokens that do not spell the bytes they own); "word pieces" and "words cut", "number pieces" and "numbers
+            whole", each word and number counted where it begins.
         stretches: with `ids` and `counts` how often an id occurs in a stretch; int64, (entries,) each.
         ids: sorted within a stretch.
         counts: at least 1.
@@ -93,13 +93,12 @@ def profile(
     occurrences = np.zeros(0, np.int64)
     made = {name: _Tally(tokenizer) for name, tokenizer in tokenizers.items()}
     for batch in _batches(texts):
-        joined = "".join(batch)
         found, numbers = _at(batch, find_words), _at(batch, find_numbers)
         known = np.fromiter((words.setdefault(word, len(words)) for word in found.texts), np.int64, len(found))
         occurrences = _added(occurrences, np.bincount(known))
         for tally in made.values():
             tally.add(batch, found, numbers, known, at)
-        data = np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8)
+        data = np.frombuffer("".join(batch).encode("utf-8", "surrogatepass"), np.uint8)
         text_sums.add("bytes", at + np.arange(data.size))
         text_sums.add("characters", at + np.flatnonzero((data & 0xC0) != 0x80))
         text_sums.add("words", at + found.starts)
@@ -208,7 +207,8 @@ class _Tally:
         seconds = perf_counter() - began
         seg = segment(self.tokenizer, texts, batch)
         self.speed.append((len(seg.data), seconds))
-        sums, begins = self.sums, at + seg.offsets[:-1]
+        # A token without bytes behind the last one belongs to the last stretch, not to one that there is not.
+        sums, begins = self.sums, at + np.minimum(seg.offsets[:-1], len(seg.data) - 1)
         sums.add("tokens", begins)
         sums.add_ids(begins, seg.ids)
         unknown = getattr(self.tokenizer, "unknown", None)

@@ -118,7 +118,7 @@ class TokenAdapt:
         pieces = pieces_of(old, [new.vocab[i] for i in ids.tolist()])
         sizes = np.array([piece.size for piece in pieces])
         whole_P, piece_P = np.repeat(np.arange(ids.size), sizes), np.concatenate(pieces).astype(np.int64)
-        lengths_P = _characters(old.vocab)[piece_P] / np.maximum(1, _characters(new.vocab)[ids[whole_P]])
+        lengths_P = old.vocab.characters[piece_P] / np.maximum(1, new.vocab.characters[ids[whole_P]])
         local_P = self._local(_cosines(new_nD, whole_P, old_OD, piece_P), lengths_P, sizes)
         local = ragged_rows(pieces, np.split(local_P, np.cumsum(sizes)[:-1]), len(old.vocab))
         near_nk, scores_nk = self._neighbours(old_OD, new_nD)
@@ -170,12 +170,6 @@ def _text(vocab: Vocabulary, i: int) -> str | None:
         return vocab[i].decode()
     except UnicodeDecodeError:
         return None
-
-
-def _characters(vocab: Vocabulary) -> np.ndarray:
-    """Characters that begin in each token, int64 (ids,)."""
-    before = np.concatenate([[0], np.cumsum((vocab.buffer & 0xC0) != 0x80)])
-    return before[vocab.offsets[1:]] - before[vocab.offsets[:-1]]
 
 
 def _cosines(left: np.ndarray, i: np.ndarray, right: np.ndarray, j: np.ndarray) -> np.ndarray:

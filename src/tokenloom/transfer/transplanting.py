@@ -105,7 +105,8 @@ def transplant(
     """
     before, after = load_tokenizer(old), load_tokenizer(tokenizer)
     table = _input(model)
-    old_roles, new_roles = special_roles(old, before.vocab), special_roles(tokenizer, after.vocab)
+    old_roles = special_roles(old, before.vocab) | _configured(model, before.vocab)
+    new_roles = special_roles(tokenizer, after.vocab)
     new_roles |= {role: int(i) for role, i in (roles or {}).items()}
     if unknown := set(new_roles) - set(_ROLES):
         raise InvalidInput(f"no role {sorted(unknown)[0]!r}; there are {', '.join(_ROLES)}")
@@ -126,6 +127,14 @@ def transplant(
         tables.append(("bias", rows.apply(output.bias, generator=generator)))
     _write(model, dict(tables), new_roles)
     return Transplanted(model, rows, before, after)
+
+
+def _configured(model: PreTrainedModel, vocab: Vocabulary) -> dict[str, int]:
+    """The roles that the model's configuration tells; what is no special token there is only a default of its class."""
+    given = {role: getattr(model.config, f"{role}_token_id", None) for role in ("bos", "eos", "pad")}
+    first = {role: next(iter(i), None) if isinstance(i, list) else i for role, i in given.items()}
+    specials = set(vocab.special_ids.tolist())
+    return {role: int(i) for role, i in first.items() if i is not None and i in specials}
 
 
 def _input(model: PreTrainedModel) -> nn.Embedding:
@@ -157,7 +166,9 @@ def _write(model: PreTrainedModel, tables: dict[str, Tensor], roles: dict[str, i
         for name, values in tables.items():
             places[name].copy_(values)
     table.padding_idx = roles.get("pad") if table.padding_idx is not None else None
+    # What the new tokenizer lacks another of its special tokens does.
+    known = roles.get("eos", roles.get("bos"))
     for config in (model.config, getattr(model, "generation_config", None)):
         for role in ("bos", "eos", "pad"):
             if config is not None and getattr(config, f"{role}_token_id", None) is not None:
-                setattr(config, f"{role}_token_id", roles.get(role))
+                setattr(config, f"{role}_token_id", roles.get(role, known))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...core.errors import InvalidInput, require
+from ..given import read_text
 from ..target import check_file
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def measure(
         check_file(out, "report.html", force)
         require("matplotlib", "plot")
     tokenizers = {name: load_tokenizer(spec) for name, spec in _names(tokenizer or ["tokenloom-en-16k"]).items()}
-    aligned = read_parallel(sample(_EMBEDDED) if parallel is None else _read(parallel), str(parallel or _EMBEDDED))
+    aligned = read_parallel(sample(_EMBEDDED) if parallel is None else read_text(parallel), str(parallel or _EMBEDDED))
     if base not in aligned.languages:
         raise InvalidInput(f"--base {base}: the aligned text has {', '.join(aligned.languages)}")
     words = _listed(morphology, language)
@@ -159,21 +160,12 @@ def _names(specs: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
-    except OSError as error:
-        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
-
-
 def _listed(morphology: Path | None, language: str | None) -> tuple[str, str] | None:
     """The list of segmented words and what it is called; None where there is none."""
     from ...data import sample, samples
 
     if morphology is not None:
-        return _read(morphology), str(morphology)
+        return read_text(morphology), str(morphology)
     if language is not None and f"morph-{language}" in samples():
         return sample(f"morph-{language}"), f"morph-{language}, embedded, made by an analyser and not checked by hand"
     return None
@@ -248,8 +240,9 @@ def _table(found: "Comparison", out: Path | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from ...measure.comparison import METRICS
-    from .report import number, verdicts
+    from ...measure.metrics import METRICS
+    from .figures import number
+    from .report import verdicts
 
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
     table.add_column("", no_wrap=True)

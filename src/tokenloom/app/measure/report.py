@@ -12,11 +12,13 @@ import tokenloom as tl
 
 from ...core.drawing import Drawing
 from ...core.vocabulary import Vocabulary
-from ...measure.comparison import METRICS, RESAMPLES, Comparison, Record, Word
+from ...measure.comparison import ENTROPY_RESAMPLES, LEXICON_RESAMPLES, RESAMPLES, Comparison, Word
+from ...measure.metrics import METRICS
 from ..page import table, write_page
 from .charts import premium_chart, size_chart, zipf_chart
+from .figures import cell, figures, named, number, record_of
 
-__all__ = ["Sources", "number", "verdicts", "write_report"]
+__all__ = ["Sources", "verdicts", "write_report"]
 
 PROBES = (
     ("a number", "1234567890"),
@@ -76,7 +78,7 @@ def verdicts(found: Comparison) -> list[str]:
     first, *others = found.tokenizers
     said = []
     for name in others:
-        record = _record(found, name, "relative tokens")
+        record = record_of(found, name, "relative tokens")
         change = f"{abs(record.value - 1):.1%} {'fewer' if record.value < 1 else 'more'} tokens than {first}"
         if isnan(record.low):
             said.append(f"{name} takes {change}.")
@@ -88,27 +90,19 @@ def verdicts(found: Comparison) -> list[str]:
             low, high = sorted((abs(record.low - 1), abs(record.high - 1)))
             said.append(f"{name} takes {change} ({low:.1%} … {high:.1%}).")
     for name in found.tokenizers:
-        if (unknown := _record(found, name, "unknown bytes").value) > 0:
+        if (unknown := record_of(found, name, "unknown bytes").value) > 0:
             said.append(f"{name} has no token for {unknown:.2%} of the text, which is lost.")
-        if (changed := _record(found, name, "changed bytes").value) > 0:
+        if (changed := record_of(found, name, "changed bytes").value) > 0:
             said.append(f"{name} changes or drops {changed:.2%} of the text, which cannot be told from its tokens.")
     if found.parallel:
-        worst = {name: _record(found, name, "worst premium") for name in found.tokenizers}
+        worst = {name: record_of(found, name, "worst premium") for name in found.tokenizers}
         best = min(worst, key=lambda name: worst[name].value)
-        dearest = max(found.parallel.languages, key=lambda one: _record(found, best, "premium", one).value)
+        dearest = max(found.parallel.languages, key=lambda one: record_of(found, best, "premium", one).value)
         costs = f"{dearest}, costs {worst[best].value:.2f} times {found.base}."
         said.append(
             f"Fairest to languages: {best}, whose dearest, {costs}" if others else f"The dearest language, {costs}"
         )
     return said
-
-
-def number(record: Record) -> str:
-    """The value as it is shown: shares in percent, counts whole, the rest with three or four digits."""
-    value, unit = record.value, METRICS[record.metric].unit
-    if isnan(value):
-        return "–"
-    return _shown(value, unit)
 
 
 # -- sections ----------------------------------------------------------------------------------------------------------
@@ -117,10 +111,10 @@ def number(record: Record) -> str:
 def _opening(found: Comparison, sources: Sources) -> str:
     size, documents = int(found.text.sums["bytes"].sum()), found.text.documents
     cards = "".join(
-        f'<div class="card"><p class="names">{_named(found, name)}</p><dl>'
-        f"<dt>bytes per token</dt><dd>{number(_record(found, name, 'bytes per token'))}</dd>"
-        f"<dt>tokens per word</dt><dd>{number(_record(found, name, 'fertility'))}</dd>"
-        f"<dt>vocabulary</dt><dd>{number(_record(found, name, 'vocabulary'))}</dd></dl></div>"
+        f'<div class="card"><p class="names">{named(found, name)}</p><dl>'
+        f"<dt>bytes per token</dt><dd>{number(record_of(found, name, 'bytes per token'))}</dd>"
+        f"<dt>tokens per word</dt><dd>{number(record_of(found, name, 'fertility'))}</dd>"
+        f"<dt>vocabulary</dt><dd>{number(record_of(found, name, 'vocabulary'))}</dd></dl></div>"
         for name in found.tokenizers
     )
     sentences = "".join(f"<li>{escape(said)}</li>" for said in verdicts(found))
@@ -135,7 +129,7 @@ all others by more than the intervals.</p>"""
 
 
 def _interval_note(found: Comparison) -> str:
-    if isnan(_record(found, next(iter(found.tokenizers)), "bytes per token").low):
+    if isnan(record_of(found, next(iter(found.tokenizers)), "bytes per token").low):
         return " The text is too short for intervals of its own."
     return ""
 
@@ -146,7 +140,7 @@ def _text(found: Comparison) -> str:
     return f"""<h2>How much text a token holds</h2>
 <p>What is billed and what fills a context window. Bytes per token compares tokenizers of any kind on the same text.</p>
 <figure>{size_chart(found)}</figure>
-{_figures(found, [*metrics, *more])}"""
+{figures(found, [*metrics, *more])}"""
 
 
 def _words(found: Comparison) -> str:
@@ -155,14 +149,14 @@ def _words(found: Comparison) -> str:
         costly, fine = found.costly_words(name, 6), found.finely_cut_words(name, 4)
         if costly:
             blocks.append(
-                f"<h3>{_named(found, name)}</h3>"
+                f"<h3>{named(found, name)}</h3>"
                 + table(["cost most in all", "occurrences", "tokens", "cut"], _word_rows(costly), numbers=2)
                 + (table(["cut finest", "occurrences", "tokens", "cut"], _word_rows(fine), numbers=2) if fine else "")
             )
     return f"""<h2>Words</h2>
 <p>A word that is cut is read in pieces. Words are runs of letters and marks; in scripts without spaces each letter counts as
 one.</p>
-{_figures(found, ["fertility", "continued words"])}
+{figures(found, ["fertility", "continued words"])}
 <p>The words that cost most beyond one token each, over the whole text, and those of four letters or more that are cut
 finest:</p>
 {"".join(blocks)}"""
@@ -178,17 +172,17 @@ def _languages(found: Comparison, sources: Sources) -> str:
     assert found.parallel is not None
 
     def dearness(language: str) -> float:
-        return sum(_record(found, name, "premium", language).value for name in found.tokenizers)
+        return sum(record_of(found, name, "premium", language).value for name in found.tokenizers)
 
     languages = sorted(found.parallel.languages, key=dearness)
     rows = [
         [
             escape(language),
-            *(_cell(_record(found, name, "premium", language)) for name in found.tokenizers),
+            *(cell(record_of(found, name, "premium", language)) for name in found.tokenizers),
         ]
         for language in languages
     ]
-    head = ["", *(_named(found, name) for name in found.tokenizers)]
+    head = ["", *(named(found, name) for name in found.tokenizers)]
     return f"""<h2>Languages</h2>
 <p>The same content in {len(languages)} languages: {escape(sources.parallel)}, {len(found.parallel.rows)} texts each. The premium
 is what a language costs when {escape(found.base)} costs 1: in money, in time, and in context that is left.</p>
@@ -204,7 +198,7 @@ def _morphology(found: Comparison, sources: Sources) -> str:
         parts.append(
             f"<p>{found.listed:,} words with known morphemes: {escape(sources.words)}. A word is hard when a seam between two "
             "morphemes lies inside a token.</p>"
-            + _figures(
+            + figures(
                 found, ["boundary precision", "boundary recall", "boundary f1", "hard words", "tokens per listed word"]
             )
         )
@@ -215,9 +209,9 @@ def _morphology(found: Comparison, sources: Sources) -> str:
             "The three ways to count may order tokenizers differently: distinct tokens favour small vocabularies, occurrences "
             "favour single letters. The number in small print is how many were judged.</p>"
             + table(
-                ["", *(_named(found, name) for name in found.tokenizers)],
+                ["", *(named(found, name) for name in found.tokenizers)],
                 [
-                    [escape(METRICS[m].title), *(_cell(_record(found, name, m), of=True) for name in found.tokenizers)]
+                    [escape(METRICS[m].title), *(cell(record_of(found, name, m), of=True) for name in found.tokenizers)]
                     for m in lexical
                 ],
                 numbers=len(found.tokenizers),
@@ -232,12 +226,12 @@ def _vocabulary(found: Comparison) -> str:
         never = found.never_used(name)
         words = [i for i in never.tolist() if _is_word(tokenizer.vocab[i])]
         longest = _tokens(tokenizer.vocab, found.longest_used(name, 8))
-        rows.append([_named(found, name), longest, f"{never.size:,}", _tokens(tokenizer.vocab, words[:8])])
+        rows.append([named(found, name), longest, f"{never.size:,}", _tokens(tokenizer.vocab, words[:8])])
     return f"""<h2>Vocabulary</h2>
 <p>Rows of the embedding that the text never touches are paid for and not trained. A steep curve means few tokens do most of the
 work.</p>
 <figure>{zipf_chart(found)}</figure>
-{_figures(found, ["vocabulary", "used", "entropy", "entropy per byte", "renyi efficiency"])}
+{figures(found, ["vocabulary", "used", "entropy", "entropy per byte", "renyi efficiency"])}
 {table(["", "longest that occur", "never occur", "the longest words of them"], rows)}"""
 
 
@@ -248,11 +242,11 @@ def _probes(found: Comparison) -> str:
             try:
                 seg = tokenizer.encode(text)
             except tl.TokenloomError:
-                rows.append([title, _named(found, name), "–", "cannot be encoded"])
+                rows.append([title, named(found, name), "–", "cannot be encoded"])
             else:
-                rows.append([title, _named(found, name), f"{len(seg)}", seg.draw().html])
+                rows.append([title, named(found, name), f"{len(seg)}", seg.draw().html])
             title = ""
-    numbers = _figures(found, ["whole numbers", "tokens per number"]) if found.text.sums["numbers"].any() else ""
+    numbers = figures(found, ["whole numbers", "tokens per number"]) if found.text.sums["numbers"].any() else ""
     return f"""<h2>Numbers, white space, signs</h2>
 <p>Numbers are easier to add when all are cut alike; indentation should not cost a token a space.</p>
 {numbers}
@@ -263,7 +257,7 @@ def _speed(found: Comparison) -> str:
     engines = ", ".join(f"{escape(n)}: {escape(getattr(t, 'engine', 'its own'))}" for n, t in found.tokenizers.items())
     return f"""<h2>Speed</h2>
 <p>Of the engine that does the work here ({engines}), on {os.cpu_count()} cores, while this text was read.</p>
-{_figures(found, ["speed"])}"""
+{figures(found, ["speed"])}"""
 
 
 def _explained(found: Comparison) -> str:
@@ -281,8 +275,8 @@ def _explained(found: Comparison) -> str:
     stretch = found.text.stretch
     return f"""<h2>What the figures are</h2>
 {table(["", "how it comes about", "unit", "source"], rows)}
-<p>Intervals: the basic bootstrap with {RESAMPLES:,} resamples (200 for entropies, 50 for %TR and %Pure). Drawn again are stretches of {_bytes(stretch)} of
-the text, rows of the aligned text, and words of the list; of what
+<p>Intervals: the basic bootstrap with {RESAMPLES:,} resamples ({ENTROPY_RESAMPLES} for entropies, {LEXICON_RESAMPLES} for %TR and
+%Pure). Drawn again are stretches of {_bytes(stretch)} of the text, rows of the aligned text, and words of the list; of what
 depends on how many kinds of tokens there are, such as entropies, the interval tells the spread, not what a longer text
 would have. They say how far a figure would move on more text <em>of the same kind</em>, nothing about other text.</p>
 <p>What this page does not say: how well a model does with a tokenizer. Fewer tokens are cheaper; whether they are better, only
@@ -297,57 +291,6 @@ Tokenizers by digest: {digests}.</p></footer>"""
 
 
 # -- pieces ------------------------------------------------------------------------------------------------------------
-
-
-def _record(found: Comparison, name: str, metric: str, language: str = "") -> Record:
-    record = found.get(name, metric, language)
-    assert record is not None, (name, metric, language)
-    return record
-
-
-def _figures(found: Comparison, metrics: Iterable[str]) -> str:
-    rows = []
-    for metric in metrics:
-        records = [_record(found, name, metric) for name in found.tokenizers]
-        best = _best(records)
-        cells = [f"<b>{_cell(record)}</b>" if record is best else _cell(record) for record in records]
-        unit = METRICS[metric].unit
-        title = escape(METRICS[metric].title) + (f' <span class="soft">{escape(unit)}</span>' if unit == "MB/s" else "")
-        rows.append([title, *cells])
-    return table(["", *(_named(found, name) for name in found.tokenizers)], rows, numbers=len(found.tokenizers))
-
-
-def _best(records: Sequence[Record]) -> Record | None:
-    """The one that is better than all others by more than the intervals; None where there is none such."""
-    better = METRICS[records[0].metric].better
-    if not better or len(records) < 2 or any(isnan(record.low) for record in records):
-        return None
-    if better == "more":
-        best = max(records, key=lambda record: record.low)
-        return best if best.low > max(r.high for r in records if r is not best) else None
-    best = min(records, key=lambda record: record.high)
-    return best if best.high < min(r.low for r in records if r is not best) else None
-
-
-def _cell(record: Record, *, of: bool = False) -> str:
-    unit = METRICS[record.metric].unit
-    under = f"of {record.n:,}" if of else ""
-    if not isnan(record.low) and record.low < record.high:
-        under = f"{_shown(record.low, unit)} … {_shown(record.high, unit)}" + (f", {under}" if of else "")
-    return number(record) + (f'<span class="interval">{under}</span>' if under else "")
-
-
-def _shown(value: float, unit: str) -> str:
-    if unit == "share":
-        return f"{value:.2%}" if abs(value) < 0.1 else f"{value:.1%}"
-    if float(value).is_integer() and abs(value) >= 100:
-        return f"{int(value):,}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _named(found: Comparison, name: str) -> str:
-    series = list(found.tokenizers).index(name) % 8
-    return f'<span class="names" style="color:var(--series-{series})">{escape(name)}</span>'
 
 
 def _tokens(vocab: Vocabulary, ids: Iterable[int]) -> str:

@@ -13,7 +13,8 @@ from math import inf
 
 import numpy as np
 
-from ....core.automaton import Automaton, Path
+from ....core.automaton import Automaton
+from ....core.lattice import Path
 from .grammar import Grammar, Morpheme
 from .pieces import Pieces, flat
 from .script import AKSHARA, letters
