@@ -60,3 +60,11 @@ def test_three_cases_have_no_interval():
 def test_a_correlation_refuses(x, y, settings, said):
     with pytest.raises(InvalidInput, match=said):
         correlation(x, y, **settings)
+
+
+def test_each_quantity_held_fixed_costs_a_case():
+    x, y, z, w = np.random.default_rng(0).normal(size=(4, 12))
+    found = correlation(x, y, given_NK=np.column_stack([z, w]))
+    # Fisher: the width in artanh r is 2 * 1.959964 / sqrt(12 - 2 - 3).
+    width = np.arctanh(found.high) - np.arctanh(found.low)
+    assert width == pytest.approx(2 * 1.959964 / np.sqrt(7), abs=1e-5)

@@ -67,3 +67,9 @@ def test_a_list_that_does_not_fit_is_refused(table, said):
 def test_no_words_are_refused():
     with pytest.raises(InvalidInput, match="no words"):
         boundaries(load_tokenizer("bytes"), [])
+
+
+def test_a_word_is_hard_when_a_seam_lies_inside_a_token():
+    assert TOK.encode(" the").tokens() == [b" the"] and TOK.encode(" abq").tokens()[-1] == b"q"
+    found = boundaries(TOK, [["th", "e"], ["ab", "q"], ["the"]])
+    assert found.hard == 0.5  # of the two with a seam

@@ -106,3 +106,9 @@ def test_a_temperature_is_positive(temperature):
 def test_a_block_holds_a_query_at_least():
     with pytest.raises(InvalidInput, match="block=0"):
         nearest(np.ones((1, 2)), np.ones((3, 2)), 1, block=0)
+
+
+def test_rows_are_divided_by_their_length_and_a_hundred_millionth():
+    assert normalised(np.array([[3.0, 4.0], [1e-8, 0.0], [0.0, 0.0]])) == pytest.approx(
+        np.array([[0.6, 0.8], [0.5, 0.0], [0.0, 0.0]]), abs=1e-6
+    )
