@@ -21,34 +21,29 @@ QUESTIONS = [
 ]
 
 
+SIZES = {
+    "vocab_size": 12,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+
+
 def ours():
     return Transformer(vocab_size=12, width=16, layers=2, heads=2, context=32)
 
 
 def llama():
     transformers = pytest.importorskip("transformers", reason="pip install 'tokenloom[hf]'")
-    sizes = {
-        "vocab_size": 12,
-        "hidden_size": 16,
-        "intermediate_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, num_key_value_heads=1))
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES, num_key_value_heads=1))
 
 
 def gemma():
     """Layers that see only four positions: a cache that forgets the others could not be taken back."""
     transformers = pytest.importorskip("transformers", reason="pip install 'tokenloom[hf]'")
-    sizes = {
-        "vocab_size": 12,
-        "hidden_size": 16,
-        "intermediate_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
     config = transformers.Gemma3TextConfig(
-        **sizes,
+        **SIZES,
         num_key_value_heads=1,
         head_dim=8,
         sliding_window=4,

@@ -21,13 +21,13 @@ import numpy as np
 
 import tokenloom as tl
 
-from ..core.errors import InvalidInput, require
+from ..core.errors import require
 from ..data import sample
 from ..measure.compounds import hardness, score_splits
 from ..tokenize.text.compoundpiece import CompoundPiece, hyphen_lessons, piece_counts, word_counts
 from ..tokenize.text.decompounder import Decompounder
 from . import formats
-from .packages import Package, find_packages
+from .packages import Package, check_run
 from .result import Figure, Picture, run_trials, write_result
 
 __all__ = ["run", "trial"]
@@ -68,12 +68,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         workers: processes.
         quick: the small embedded samples instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
-    if archives is not None:
-        find_packages(archives, [_NOUNS, *(package for package, _, _ in TEXTS)])
+    check_run(archives, [_NOUNS, *(package for package, _, _ in TEXTS)], seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     source = None if archives is None else str(archives)
     runs = {f"seed-{seed}": {"archives": source, "seed": seed, **settings} for seed in range(seeds)}

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import CorpusError
+from ..core.errors import CorpusError, InvalidInput
 
-__all__ = ["Package", "find_packages"]
+__all__ = ["Package", "check_run", "find_packages"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,22 @@ def find_packages(folder: Path, packages: Sequence[Package]) -> None:
     if missing := [package for package in packages if package.archive(folder) is None]:
         named = "".join(f"\n  {package.name} {package.version}: {package.fetch}" for package in missing)
         raise CorpusError(f"{folder} lacks {len(missing)} of {len(packages)} packages; fetch them there:{named}")
+
+
+def check_run(archives: Path | None, packages: Sequence[Package], *, seeds: int, workers: int, quick: bool) -> None:
+    """Refuse an experiment that could not be run, before any of it is.
+
+    Args:
+        archives: the folder of archives; needed unless quick.
+        packages: that must be in it.
+    Raises: InvalidInput: no folder named, `seeds` or `workers` below 1. CorpusError: as for `find_packages`.
+    """
+    if seeds < 1 or workers < 1:
+        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
+    if archives is None and not quick:
+        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
+    if archives is not None:
+        find_packages(archives, packages)
 
 
 def _zipped(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:

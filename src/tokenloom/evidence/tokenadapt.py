@@ -19,7 +19,7 @@ import numpy as np
 
 import tokenloom as tl
 
-from ..core.errors import InvalidInput, require
+from ..core.errors import require
 from ..core.store import atomic_write
 from ..data import sample
 from ..hosts import load_tokenizer
@@ -30,7 +30,7 @@ from ..transfer.rows import Rows
 from ..transfer.tokenadapt import Encoder, Estimates, TokenAdapt
 from ..transfer.transplanting import Method, transplant
 from . import formats
-from .packages import Package, find_packages
+from .packages import Package, check_run
 from .result import Figure, Picture, run_trials, write_result
 
 __all__ = ["run", "trial"]
@@ -61,12 +61,14 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 1, workers: int
         workers: processes; each holds two copies of the model and an alignment, 3 GB.
         quick: the embedded samples and a small model without training instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
+    check_run(
+        archives,
+        [MODEL, ENCODER, RANKS, *(package for package, _, _ in TRAINED_ON)],
+        seeds=seeds,
+        workers=workers,
+        quick=quick,
+    )
     if archives is not None:
-        find_packages(archives, [MODEL, ENCODER, RANKS, *(package for package, _, _ in TRAINED_ON)])
         _unpack(archives, out / ".trials" / "models")
     settings = QUICK if quick else FULL
     places = {"archives": None if archives is None else str(archives), "models": str(out / ".trials" / "models")}

@@ -15,8 +15,8 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput, require
-from ..packages import find_packages
+from ...core.errors import require
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .trials import DOCUMENT, PACKAGES, RATE, trial
 
@@ -36,12 +36,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 1, workers: int
         workers: processes.
         quick: a small model of random weights and the small embedded samples instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
-    if archives is not None:
-        find_packages(archives, PACKAGES)
+    check_run(archives, PACKAGES, seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     source = None if archives is None else str(archives)
     cache = str(out / ".trials" / "model")

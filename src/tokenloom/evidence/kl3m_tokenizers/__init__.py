@@ -12,7 +12,7 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .pictures import draw_density, draw_misread
 from .trials import CUSTOM, GENERAL, LEGAL, SMALLER, TERMS, trial
@@ -33,10 +33,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 5, workers: int
         workers: processes.
         quick: the small embedded samples instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
+    check_run(archives, [], seeds=seeds, workers=workers, quick=quick)
     settings: dict[str, Any] = QUICK if quick else FULL
     source = None if quick else str(archives)
     runs = {f"seed-{seed}": {"archives": source, "seed": seed, **settings} for seed in range(seeds)}

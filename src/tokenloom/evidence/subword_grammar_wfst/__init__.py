@@ -16,9 +16,9 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput, require
+from ...core.errors import require
 from ...tokenize.text.subword_grammar_wfst import STEPS
-from ..packages import find_packages
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .sources import MORPHOLOGY, TEXTS
 from .trial import NOISE, OWN, SYSTEMS, trial
@@ -39,12 +39,13 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         workers: processes.
         quick: the small embedded samples instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
-    if archives is not None:
-        find_packages(archives, [MORPHOLOGY, *(package for package, _, _ in TEXTS.values())])
+    check_run(
+        archives,
+        [MORPHOLOGY, *(package for package, _, _ in TEXTS.values())],
+        seeds=seeds,
+        workers=workers,
+        quick=quick,
+    )
     settings = QUICK if quick else FULL
     source = None if archives is None else str(archives)
     runs = {

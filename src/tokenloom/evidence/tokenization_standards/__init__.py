@@ -18,9 +18,8 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput
 from ...measure.tokenization_standards import PUBLISHED
-from ..packages import find_packages
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .pictures import cells, draw
 from .sources import ANALYSER, PACKAGES
@@ -45,12 +44,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         workers: processes.
         quick: the embedded samples and lists of words instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
-    if archives is not None:
-        find_packages(archives, PACKAGES)
+    check_run(archives, PACKAGES, seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     common = {"archives": None if archives is None else str(archives), **settings}
     runs = {language: {"language": language, "seed": None, **common} for language in ("tr", "de", "fi")}

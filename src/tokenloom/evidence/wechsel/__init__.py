@@ -16,8 +16,8 @@ import numpy as np
 
 import tokenloom as tl
 
-from ...core.errors import InvalidInput, require
-from ..packages import find_packages
+from ...core.errors import require
+from ..packages import check_run
 from ..result import Figure, Picture, run_trials, write_result
 from .sources import PACKAGES, language_model
 from .trials import trial
@@ -47,12 +47,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         workers: processes.
         quick: the small embedded samples and a model that has learnt nothing instead, to see that it runs.
     """
-    if seeds < 1 or workers < 1:
-        raise InvalidInput(f"{seeds=} and {workers=} must be at least 1")
-    if archives is None and not quick:
-        raise InvalidInput("say where the packages' archives are: --archives FOLDER; or try --quick")
-    if archives is not None:
-        find_packages(archives, list(PACKAGES))
+    check_run(archives, list(PACKAGES), seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     kept = out / ".trials"
     common = {"archives": None if archives is None else str(archives), "folder": str(kept)}
