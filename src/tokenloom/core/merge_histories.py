@@ -10,7 +10,7 @@ as in files that SentencePiece's scores were turned into.
 import numpy as np
 from numba import njit
 
-from .pair_merging import pair_table, slot_of
+from .pair_merging import look, pair_table
 
 __all__ = ["MergeHistories"]
 
@@ -50,13 +50,8 @@ class MergeHistories:
 @njit(cache=True, nogil=True)
 def _rank(left, right, keys, values):
     """When the pair is merged, and into what; never for a pair that is not."""
-    key = np.int64(left) << 32 | np.int64(right)
-    at = slot_of(key, keys.size)
-    while keys[at] >= 0:
-        if keys[at] == key:
-            return np.int64(values[at, 0]), values[at, 1]
-        at = (at + 1) & (keys.size - 1)
-    return _NEVER, np.int32(-1)
+    at = look(left, right, keys)
+    return (np.int64(values[at, 0]), values[at, 1]) if at >= 0 else (_NEVER, np.int32(-1))
 
 
 @njit(cache=True, nogil=True)

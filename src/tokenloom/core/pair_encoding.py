@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from .errors import VocabularyError
-from .pair_merging import check_merges, merge_pieces, pair_table, slot_of
+from .pair_merging import check_merges, look, merge_pieces, pair_table, slot_of
 
 __all__ = ["PairEncoder"]
 
@@ -125,13 +125,8 @@ def _prefixes(units, starts, links, nodes, token_of):
 @njit(cache=True, nogil=True)
 def _joined(left, right, keys, values):
     """The id that merging the two makes, or -1."""
-    key = np.int64(left) << 32 | np.int64(right)
-    at = slot_of(key, keys.size)
-    while keys[at] >= 0:
-        if keys[at] == key:
-            return values[at, 1]
-        at = (at + 1) & (keys.size - 1)
-    return np.int32(-1)
+    at = look(left, right, keys)
+    return values[at, 1] if at >= 0 else np.int32(-1)
 
 
 @njit(cache=True, nogil=True)

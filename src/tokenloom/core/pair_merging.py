@@ -12,7 +12,7 @@ from numba import njit
 from .errors import InvalidInput, VocabularyError
 from .seeds import MIX_1
 
-__all__ = ["check_merges", "merge_pieces", "pair_table"]
+__all__ = ["check_merges", "look", "merge_pieces", "pair_table", "slot_of"]
 
 # Up to so many symbols a scan for the best pair is faster than a heap.
 _SCAN = 48
@@ -71,7 +71,7 @@ def _enter(merges, results, keys, values):
 
 
 @njit(cache=True, nogil=True)
-def _look(left, right, keys):
+def look(left, right, keys):
     """The slot of a pair, or -1."""
     key = np.int64(left) << 32 | np.int64(right)
     at = slot_of(key, keys.size)
@@ -105,7 +105,7 @@ def merge_pieces(units, starts, keys, values):
         symbols = out[n : n + parts]
         symbols[:] = units[begin : begin + parts]
         for k in range(parts - 1):
-            at = _look(symbols[k], symbols[k + 1], keys)
+            at = look(symbols[k], symbols[k + 1], keys)
             ranks[k], made[k] = (values[at, 0], values[at, 1]) if at >= 0 else (-1, -1)
         if parts <= _SCAN:
             n += _by_scan(symbols, parts, ranks, made, keys, values)
@@ -131,7 +131,7 @@ def _by_scan(symbols, parts, ranks, made, keys, values):
         for k in range(best + 1, parts - 1):
             ranks[k], made[k] = ranks[k + 1], made[k + 1]
         for k in range(max(0, best - 1), min(best + 1, parts - 1)):
-            at = _look(symbols[k], symbols[k + 1], keys)
+            at = look(symbols[k], symbols[k + 1], keys)
             ranks[k], made[k] = (values[at, 0], values[at, 1]) if at >= 0 else (-1, -1)
     return parts
 
@@ -162,7 +162,7 @@ def _by_heap(symbols, parts, ranks, made, following, before, heap, keys, values)
                 continue
             ranks[left] = -1
             if following[left] < parts:
-                at = _look(symbols[left], symbols[following[left]], keys)
+                at = look(symbols[left], symbols[following[left]], keys)
                 if at >= 0:
                     ranks[left], made[left] = values[at, 0], values[at, 1]
                     size = _push(heap, size, np.int64(ranks[left]) << 32 | left)
