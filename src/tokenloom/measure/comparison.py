@@ -229,7 +229,9 @@ def _of_vocabulary(
     yield Record(name, "used", np.count_nonzero(counts_V[text_ids(vocab)]) / able, n=able)
     # An id that is not of text, such as the unknown token, may occur too.
     ceiling = max(2, able, int(np.count_nonzero(counts_V)))
-    drawn = list(own.drawn(weights_RG, len(vocab)))
+    # Which id a count is of is nothing to an entropy, and most ids do not occur.
+    used, place = np.unique(own.ids, return_inverse=True)
+    drawn = list(replace(own, ids=place).drawn(weights_RG, used.size))
     values = [token_entropy(counts_V), renyi_efficiency(counts_V, ceiling)]
     draws = [
         np.array([f(counts) if counts.any() else np.nan for counts in drawn])
