@@ -99,7 +99,7 @@ def test_no_text_has_no_vector_and_bars_of_transformers_stay_as_they_were(folder
 
 
 def test_what_it_refuses(folder, tmp_path):
-    with pytest.raises(StoreError, match="no encoder that transformers can read"):
+    with pytest.raises(StoreError, match="is no folder of a model"):
         SentenceEncoder(tmp_path / "nowhere")
     with pytest.raises(InvalidInput, match="batch=0"):
         SentenceEncoder(folder, batch=0)

@@ -12,7 +12,9 @@ from toy_tokenizers import BOS, WORDS, bpe, byte_level, sentencepiece
 import tokenloom as tl
 from tokenloom.core.covers import whole_characters
 from tokenloom.core.errors import InvalidInput, TokenizerError
+from tokenloom.core.vocabulary import Kind
 from tokenloom.hosts.json_tokenizer import JsonTokenizer
+from tokenloom.predict.decode.exact_byte_probabilities import ByteModel
 from tokenloom.tokenize.text.covers import covers_of
 
 MERGES = [(b"a", b"b"), (b" ", b"a"), (b" ", b" "), (b"1", b"1"), (b"'", b"s"), (b" ", b"'"), (b"a", b"a"), (b"aa", b"b"),
@@ -86,6 +88,34 @@ def test_every_encoding_is_valid_and_settled_places_are_cut_in_all(text, words):
         for token in other.ids[count:].tolist():
             assert covers.follow(states, None if not count else int(other.ids[count - 1]))[covers.tokens == token].any()
             break
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompt", ["The history of the Engl", "it didn", "a  b\n", "12 34", "un caf\u00e9 noi"])
+def test_covers_of_a_real_vocabulary_are_those_that_encoding_finds(prompt):
+    """Each token that may end the text, behind each place where it may begin, kept if the encoding of some longer text has it."""
+    tokenizer = tl.load_tokenizer("tokenloom-en-16k")
+    data, vocab = prompt.encode(), tokenizer.vocab
+    (end,) = vocab.special_ids.tolist()
+    model = ByteModel(lambda ids: np.full(len(vocab), -np.log(len(vocab))), tokenizer, before=[end])
+    found = {cover.ids[1:] for cover in model.start(prompt).covers}
+    behind = ["", "a", "s", " a", " ", "  ", "\n", "1", ".", "'s", "\u00e9", " 1", "\n\n"]
+    right = set()
+    for at in range(len(data)):
+        rest = data[at:]
+        try:
+            data[:at].decode()
+        except UnicodeDecodeError:
+            continue
+        long = [i for i in np.flatnonzero(vocab.kinds <= Kind.BYTE).tolist() if vocab[i].startswith(rest)]
+        texts = [data[:at] + vocab[i] + more.encode() for i in long for more in behind]
+        for i, ids in zip(np.repeat(long, len(behind)).tolist(), tokenizer.encode_batch(texts)):
+            ends = np.cumsum([len(vocab[k]) for k in ids.tolist()])
+            count = int(np.searchsorted(ends, at + len(vocab[i]))) + 1
+            cover = tuple(ids[:count].tolist())
+            if cover[-1] == i and ends[count - 1] == at + len(vocab[i]):
+                right.add(cover)
+    assert right and found == right
 
 
 def test_rows_are_sorted_and_found_by_what_they_begin_with():

@@ -1,12 +1,14 @@
 """Against a distribution over texts of which everything is known, then by laws, then on a real model."""
 
 import math
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_tokenizers import WORDS, Oracle, bpe, sentencepiece
+from scipy.stats import chisquare
+from toy_tokenizers import WORDS, FillingOracle, Oracle, bpe, sentencepiece
 
 import tokenloom as tl
 from tokenloom.core.errors import InvalidInput, TokenizerError
@@ -17,6 +19,7 @@ from tokenloom.predict.decode.exact_byte_probabilities import (
     healed_next_byte,
     naive_next_byte,
 )
+from tokenloom.predict.decode.exact_byte_probabilities.bytes import sharpened
 
 MERGES = [(b"a", b"b"), (b" ", b"a"), (b"ab", b"b"), (b" ", b"ab"), (b"b", b"b"), (b" ", b" "), (b"1", b"1"), (b"'", b"s"),
           (b" ", b"'"), (b"a", b"a"), (b"aa", b"b"), (b"  ", b" "), (b"11", b"1")]  # fmt: skip
@@ -261,6 +264,89 @@ def test_filling_in_puts_open_tokens_of_the_prefix_into_the_middle():
     assert asked[0] == [pre, suf, *suffix, mid, 98]
     # What is open is then read, and the byte comes after it.
     assert asked[-1] == [pre, suf, *suffix, mid, 98, tokenizer.vocab.id_of(b" a")]
+
+
+@pytest.mark.parametrize("suffix_first", [False, True])
+@pytest.mark.parametrize("words", ["no words", "GPT-2", "threes"])
+@pytest.mark.parametrize("letters", ["ab ", "1a ", "a's"])
+def test_what_is_filled_in_has_the_probability_of_the_texts_with_that_prefix_and_suffix(words, letters, suffix_first):
+    tokenizer = bpe(WORDS[words], MERGES)
+    oracle = FillingOracle(tokenizer, letters, 4, np.random.default_rng(0))
+    model, cut = ByteModel(oracle, tokenizer), 0
+    for (x, suffix), right in oracle.mass.items():
+        here, plain = model.start_between(x, suffix, marks=oracle.marks, suffix_first=suffix_first), right / right.sum()
+        np.testing.assert_allclose(here.probabilities, plain, rtol=0, atol=1e-10, err_msg=repr((x, suffix)))
+        cut += len(here.covers) > 1
+        # The whole middle, for a text that begins so: the quotient of the two masses.
+        middle, chance = oracle.mass[x, suffix].argmax(), 1.0
+        whole = x
+        while middle != 256:
+            chance *= here.probabilities[middle]
+            here.push(int(middle))
+            whole += bytes([middle])
+            middle = oracle.mass[whole, suffix].argmax()
+        chance *= here.probabilities[256]
+        assert chance == pytest.approx(oracle.mass[whole, suffix][256] / right.sum(), abs=1e-10)
+    assert cut > 20, "too few prefixes end inside a token"
+
+
+def sharpened_plainly(p, temperature, top_p):
+    """Powers; then bytes from the likeliest down, the lower byte first, until they have `top_p` together."""
+    powers = [one ** (1 / temperature) for one in p]
+    shares, kept, so_far = [one / sum(powers) for one in powers], {}, 0.0
+    for k in sorted(range(len(p)), key=lambda k: (-shares[k], k)):
+        if so_far >= top_p:
+            break
+        kept[k], so_far = shares[k], so_far + shares[k]
+    return np.array([kept.get(k, 0.0) / sum(kept.values()) for k in range(len(p))])
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any),
+    st.sampled_from([0.3, 0.7, 1.0, 2.5]),
+    st.floats(0.01, 1).filter(lambda top_p: round(top_p, 3) != round(top_p, 2)),
+)
+def test_the_distribution_that_is_sampled_from_is_its_definition(counts, temperature, top_p):
+    p = np.array(counts) / sum(counts)
+    np.testing.assert_allclose(sharpened(p, temperature, top_p), sharpened_plainly(p, temperature, top_p), atol=1e-12)
+
+
+def chance_of(counts, law):
+    """p-value of the chi-square test; what is expected less than five times is taken together."""
+    draws, often = sum(counts.values()), {text for text, p in law.items() if p * sum(counts.values()) >= 5}
+    assert all(law[text] > 0 for text in counts)
+    seen = [*(counts[text] for text in often), sum(n for text, n in counts.items() if text not in often)]
+    expected = [*(law[text] * draws for text in often), draws - sum(law[text] * draws for text in often)]
+    some = np.array(expected) > 1e-9
+    return chisquare(np.array(seen)[some], np.array(expected)[some]).pvalue
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.6, 1.0), (1.7, 0.8)])
+@pytest.mark.parametrize("filling", [False, True])
+def test_drawn_texts_are_those_of_the_sharpened_bytes(temperature, top_p, filling):
+    tokenizer = bpe(WORDS["no words"], MERGES)
+    if filling:
+        oracle = FillingOracle(tokenizer, "ab ", 4, np.random.default_rng(1))
+        model = ByteModel(oracle, tokenizer)
+        masses = {x: mass for (x, suffix), mass in oracle.mass.items() if suffix == "b"}
+    else:
+        oracle = Oracle(tokenizer, "ab ", 4, np.random.default_rng(1))
+        model, masses = ByteModel(oracle, tokenizer, before=[oracle.bos]), oracle.next_byte
+    law = {b"": 1.0}
+    for _ in range(3):
+        law = {
+            text + bytes([byte]): chance * share[byte]
+            for text, chance in law.items()
+            for share in [sharpened_plainly(masses[b"a" + text] / masses[b"a" + text].sum(), temperature, top_p)]
+            for byte in np.flatnonzero(share).tolist()
+        }
+    assert len(law) > 5 and sum(law.values()) == pytest.approx(1)
+    how, rng = {"new": 3, "temperature": temperature, "top_p": top_p}, np.random.default_rng(0)
+    if filling:
+        drawn = [model.fill("a", "b", marks=oracle.marks, **how, rng=rng) for _ in range(600)]
+    else:
+        drawn = [model.generate("a", **how, rng=rng) for _ in range(600)]
+    assert chance_of(Counter(drawn), defaultdict(float, law)) > 0.01
 
 
 def test_refusals(exact, random_model):

@@ -116,3 +116,38 @@ class Oracle:
                 mass = [self.mass.get((*given, i), 0.0) for i in range(len(self.vocab))]
                 self._known[given] = np.log(np.array(mass) / self.mass[given])
         return self._known[given]
+
+
+class FillingOracle:
+    """All pairs of a text of `length` letters and one letter behind it, written for filling in, each cut at every token.
+
+    A document is prefix, suffix, middle, or with `suffix_first` suffix, prefix and middle at once. `mass[x, suffix]` are the
+    probabilities of x and each byte behind it, and of x as the whole text, together with the suffix.
+    """
+
+    marks = (1, 2, 3)  # bytes that no text here has
+
+    def __init__(self, tokenizer, letters, length, rng):
+        pre, suf, mid = self.marks
+        (end,) = tokenizer.vocab.special_ids.tolist()
+        self.size, self.documents = len(tokenizer.vocab), defaultdict(lambda: defaultdict(float))
+        self.mass = defaultdict(lambda: np.zeros(257))
+        pairs = [("".join(text), suffix) for text in product(letters, repeat=length) for suffix in letters]
+        for (text, suffix), p in zip(pairs, rng.dirichlet(np.full(len(pairs), 0.3))):
+            data, ids = text.encode(), tokenizer.encode(text).ids.tolist()
+            behind = tokenizer.encode(suffix).ids.tolist()
+            documents = {(pre, suf, *behind, mid, *ids, end)}
+            documents |= {(pre, *ids[:cut], suf, *behind, mid, *ids[cut:], end) for cut in range(len(ids) + 1)}
+            for document in documents:
+                for at in range(1, len(document)):
+                    self.documents[document[:at]][document[at]] += p
+            for at in range(len(data) + 1):
+                self.mass[data[:at], suffix][data[at] if at < len(data) else 256] += p
+
+    def __call__(self, ids):
+        """A language model: log-probabilities of the next id in a document."""
+        row = np.zeros(self.size)
+        behind = self.documents[tuple(ids)]
+        row[list(behind)] = list(behind.values())
+        with np.errstate(divide="ignore"):
+            return np.log(row / row.sum())

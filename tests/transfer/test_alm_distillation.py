@@ -284,6 +284,13 @@ def test_the_limit_is_the_temperature_times_the_binary_kl():
     assert (far < near / 5).all()
 
 
+def test_the_limit_is_within_a_thousandth_where_the_shift_is_the_same():
+    # The formula shifts log-likelihoods by epsilon, the divergence those divided by the temperature.
+    a, b = torch.linspace(-6, -1, 9, dtype=torch.float64), torch.linspace(-1, -9, 9, dtype=torch.float64)
+    kl, shift = div.binary_cross_entropy(a, b, 1e4) - div.binary_cross_entropy(a, a, 1e4), div.EPSILON * (1e4 - 1)
+    assert torch.allclose(1e4 * kl, div.limit(a - shift, b - shift, 1e4), rtol=1e-3, atol=0)
+
+
 def test_renyi_near_1_is_the_binary_kl():
     a, b = torch.tensor([-3.0], dtype=torch.float64), torch.tensor([-5.0], dtype=torch.float64)
     kl = div.binary_cross_entropy(a, b, 5.0) - div.binary_cross_entropy(a, a, 5.0)
@@ -590,6 +597,17 @@ def test_several_losses_fall_together_and_runs_repeat_themselves():
 # -- bytes, edit distance, ensembles -----------------------------------------------------------------------------------
 
 
+def test_autocast_around_a_training_reads_the_weights_of_each_step():
+    teacher = llama(len(OLD.vocab), seed=2)
+    batches = list(taught(teacher, [pair_texts(TEXTS, OLD, OLD, start=(START[0], START[0]))])) * STEPS
+    made = []
+    for keeps_casts in (True, False):
+        student = llama(len(OLD.vocab), seed=3)
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=keeps_casts):
+            made.append(distil(student, batches, {"sft": NextToken()}, steps=STEPS, lr=3e-2).losses["sft"])
+    assert np.array_equal(*made)
+
+
 @given(st.lists(st.binary(min_size=1, max_size=4), max_size=8, unique=True), st.binary(max_size=20))
 def test_expanded_ids_are_the_longest_tokens_that_end_there(tokens, data):
     vocab = Vocabulary([b"\x00", *tokens], special=[b"\x00\x01"])
@@ -687,6 +705,14 @@ def test_an_ensemble_says_the_mean():
         Ensemble(models).generate(ids, new=4, temperature=1.0, generator=torch.Generator().manual_seed(0)) for _ in "ab"
     ]
     assert torch.equal(*drawn)
+
+
+def test_an_ensemble_asks_for_one_vocabulary_not_for_one_width():
+    models = [llama(30), LlamaForCausalLM(LlamaConfig(vocab_size=30, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+                                                      num_attention_heads=1)).eval()]  # fmt: skip
+    ids = torch.tensor([[1, 5, 9]])
+    mean = sum(m(input_ids=ids).logits.detach().softmax(-1) for m in models) / 2
+    assert torch.allclose(Ensemble(models)(ids).exp(), mean, atol=1e-6)
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Rows and tables: the rest is the weighted sum that the method says, whatever the model, and refusals change nothing."""
 
+import copy
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_llama import NEW, OLD, TEXT, generator, llama, logits
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
 from tokenloom.core.errors import InvalidInput
 from tokenloom.core.vocabulary import Vocabulary
@@ -153,6 +154,30 @@ def test_a_refused_transplant_changes_nothing():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_tables_are_tied_where_they_are_one_whatever_the_configuration_says(tied, tmp_path):
+    model, (old_ids, new_ids) = llama(len(OLD.vocab), False), shared_ids(OLD.vocab, NEW.vocab)
+    model.config.tie_word_embeddings = not tied
+    if tied:
+        model.lm_head.weight = model.model.embed_tokens.weight
+    before = logits(model, [old_ids[0], old_ids[9]])[:, old_ids]
+    done = transplant(model, NEW, old=OLD, generator=generator())
+    done.model.save_pretrained(tmp_path)
+    for made in (done.model, LlamaForCausalLM.from_pretrained(tmp_path).eval()):
+        assert torch.equal(logits(made, [new_ids[0], new_ids[9]])[:, new_ids], before)
+        tables = made.get_input_embeddings().weight, made.get_output_embeddings().weight
+        assert (tables[0].data_ptr() == tables[1].data_ptr()) == tied == made.config.tie_word_embeddings
+
+
+def test_an_output_with_fewer_rows_than_the_input_is_refused_and_nothing_changes():
+    model = llama(len(OLD.vocab), False)
+    model.lm_head = torch.nn.Linear(16, 20, bias=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InvalidInput, match="the table has 20 rows"):
+        transplant(model, NEW, old=OLD, generator=generator())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_positions_that_count_from_padding_keep_its_id():
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
@@ -221,3 +246,15 @@ def test_a_role_that_the_new_tokenizer_lacks_is_taken_by_another():
     done = transplant(model, NEW, old=old, generator=generator())
     end = NEW.vocab.id_of(b"<|endoftext|>")
     assert (done.model.config.pad_token_id, done.model.config.eos_token_id) == (end, end)
+
+
+def test_a_special_token_with_the_spelling_of_an_old_one_keeps_its_row_whatever_its_role():
+    old = BPE(303, special=["<|endoftext|>", "<|im_start|>", "<|im_end|>"])([TEXT * 20])
+    text, start, end = old.vocab.special_ids.tolist()
+    model = llama(len(old.vocab))
+    model.config.bos_token_id, model.config.eos_token_id = start, end
+    new = BPE(310, special=["<|endoftext|>", "</s>"])([TEXT * 20])
+    for roles, row in (({}, text), ({"eos": new.vocab.special_ids[0]}, end)):
+        done = transplant(copy.deepcopy(model), new, old=old, generator=generator(), roles=roles)
+        found = done.rows.weights[[int(new.vocab.special_ids[0])]]
+        assert found.indices.tolist() == [row]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tokenloom.core.errors import CorpusError, InvalidInput
 from tokenloom.core.vocabulary import Vocabulary
+from tokenloom.hosts.json_tokenizer import JsonTokenizer
 from tokenloom.tokenize.text.bpe import BPE
 from tokenloom.transfer.dictionaries import dictd_pairs, load_pairs
 from tokenloom.transfer.vector_files import load_vectors, save_vectors
@@ -41,7 +42,7 @@ def grams_by_hand(word, shortest, longest, buckets):
 
 @settings(max_examples=60)
 @given(
-    st.lists(st.one_of(st.sampled_from(WORDS), st.text("aß猫𝄞d ", max_size=5)), max_size=6),
+    st.lists(st.one_of(st.sampled_from(WORDS), st.text("aßÀ猫𝄞d ", max_size=5)), max_size=6),
     st.integers(1, 3),
     st.integers(0, 3),
 )
@@ -96,15 +97,25 @@ def test_tokens_are_words_by_their_text_without_space():
 def test_a_token_is_the_mean_of_the_words_it_is_used_in(tok, max_words, seed):
     known = vectors(seed=seed)
     made = subword_vectors(tok, known, max_words=max_words)
+    some = list(zip(WORDS, known.vectors, known.counts))[:max_words]
+    cuts = [(tok.encode(text).ids.tolist(), v, count) for word, v, count in some for text in (word, " " + word)]
     for i in range(len(tok.vocab)):
         total, summed = 0.0, np.zeros(4)
-        for word, vector, count in list(zip(WORDS, known.vectors, known.counts))[:max_words]:
-            for text in (word, " " + word):
-                if i in tok.encode(text).ids.tolist():
-                    total += count
-                    summed += count * vector
+        for ids, vector, count in cuts:
+            if i in ids:
+                total += count
+                summed += count * vector
         assert np.allclose(made[i], summed / total if total else 0, atol=1e-5), tok.vocab[i]
     assert not made[tok.vocab.id_of("☉".encode())].any()
+
+
+def test_what_stands_for_unknown_words_has_no_vector():
+    tok = JsonTokenizer({
+        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None,
+        "decoder": None, "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "the": 1}, "unk_token": "[UNK]"},
+    }, "words")  # fmt: skip
+    made = subword_vectors(tok, vectors(["the", "cat"]))
+    assert tok.encode("cat").ids.tolist() == [0] and not made[0].any() and made[1].any()
 
 
 def test_with_n_grams_a_token_is_its_text_as_a_word():

@@ -40,7 +40,8 @@ def transfer(
         Path | None, typer.Option(metavar="FILE", help="wechsel: word vectors of the new language.")
     ] = None,
     dictionary: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="wechsel: pairs of words, tab-separated, or a dictd .index.")
+        Path | None,
+        typer.Option(metavar="FILE", help="wechsel: pairs of words, tab-separated, or NAME.dict.dz of dictd."),
     ] = None,
     corpus: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="focus: text to learn vectors of tokens from.")
@@ -67,8 +68,8 @@ def transfer(
     from rich.console import Console
 
     from ..hosts import load_tokenizer
-    from ..hosts.model_folder import check_tokenizer, load_model, save_model
-    from ..transfer.transplanting import special_roles, transplant
+    from ..hosts.model_folder import chat_template, check_tokenizer, load_model, save_model
+    from ..transfer.transplanting import input_table, special_roles, transplant
 
     check_place(out)
     if out.exists():
@@ -81,8 +82,8 @@ def transfer(
     check_tokenizer(new)
     rows_by = _method(method, given, new, seed)
     with Console(stderr=True, quiet=quiet).status("loading the model …") as status:
-        network, old = load_model(model), load_tokenizer(model)
-        if (rows := network.get_input_embeddings().weight.size(0)) < len(old.vocab):  # type: ignore[operator]
+        network, old, template = load_model(model), load_tokenizer(model), chat_template(model)
+        if (rows := input_table(network).num_embeddings) < len(old.vocab):
             raise InvalidInput(f"{model}: its table has {rows} rows, but its tokenizer {len(old.vocab)} ids")
         status.update("measuring before …")
         before = _bits(network, old, texts)
@@ -92,7 +93,7 @@ def transfer(
         after = _bits(network, new, texts)
         report = _report(done, method, before, after, texts)
         status.update("writing …")
-        save_model(network, new, special_roles(None, new.vocab), out, notes=report)
+        save_model(network, new, special_roles(None, new.vocab), out, notes=report, template=template)
     if not quiet:
         _table(report, out)
 
@@ -174,6 +175,8 @@ def _bits(model: Any, tokenizer: "Tokenizer", texts: dict[str, str]) -> dict[str
     scores = token_log_probs(model, [seg.ids for seg in segs.values()], length=_LENGTH)
     ids = np.concatenate([seg.ids for seg in segs.values()])
     bits = -np.concatenate(scores) / np.log(2)
+    if not np.isfinite(bits).all():
+        raise InvalidInput("the probabilities that the model gives are not finite; are its weights?")
     return {
         "texts": {name: bits_per_byte(score, seg.data) for (name, seg), score in zip(segs.items(), scores)},
         "ids": {int(i): (int((ids == i).sum()), float(bits[ids == i].mean())) for i in np.unique(ids)},

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.errors import InvalidInput, StoreError, require
 from ..core.store import atomic_write, sha256_file
 from .bars import without_bars
+from .model_folder import check_folder, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,8 +57,16 @@ class SentenceEncoder:
             raise InvalidInput(f"{batch=} and {length=} must be at least 1")
         transformers, torch = require("transformers", "hf"), require("torch", "torch")
         folder = Path(folder)
-        self._tokenizer, model = _load(transformers, folder)
-        self._model: nn.Module = model.to(torch.float32).eval()
+        check_folder(folder)
+        known = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            with without_bars():
+                self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **known)
+                model = transformers.AutoModel.from_pretrained(folder, **known)
+            self._model: nn.Module = model.to(torch.float32).eval()
+            self._forward([np.asarray(self._tokenizer("a")["input_ids"])])
+        except Exception as error:  # what transformers and tokenizers raise at a bad folder is of many kinds
+            raise StoreError(f"{folder} holds no encoder that transformers can read: {one_line(error)}") from error
         self._batch, self._length, self._progress = batch, length, progress
         self._cache = None if cache is None else Path(cache) / _digest(folder)[:16]
         self._known = {} if self._cache is None else _read(self._cache)
@@ -99,18 +108,6 @@ class SentenceEncoder:
         with torch.inference_mode():
             hidden_BTD = self._model(input_ids=torch.from_numpy(ids_BT), attention_mask=mask.long()).last_hidden_state
             return ((hidden_BTD * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).numpy()
-
-
-def _load(transformers: Any, folder: Path) -> tuple[Any, Any]:
-    """Tokenizer and model."""
-    try:
-        with without_bars():
-            return (
-                transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True),
-                transformers.AutoModel.from_pretrained(folder, local_files_only=True),
-            )
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{folder} holds no encoder that transformers can read: {error}") from error
 
 
 def _digest(folder: Path) -> str:

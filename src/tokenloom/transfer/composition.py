@@ -26,7 +26,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 
 def pieces_of(tokenizer: Tokenizer, tokens: Sequence[bytes]) -> list[np.ndarray]:
-    """The ids that `tokenizer` makes of each token inside a text: int32 (n,); special and unknown ids are left out.
+    """The ids that `tokenizer` makes of each token inside a text: int32 (n,); special ids, the unknown one among them, are left out.
 
     A token with a byte that the vocabulary lacks has none (SmolLM2 has no b"\\xc0"). A tokenizer that puts a word mark before a text gets a sign before each token, and what it makes of that is taken off.
 
@@ -34,7 +34,7 @@ def pieces_of(tokenizer: Tokenizer, tokens: Sequence[bytes]) -> list[np.ndarray]
     >>> [ids.tolist() for ids in pieces_of(load_tokenizer("bytes"), [b" a", b"\\xc3"])]
     [[32, 97], [195]]
     """
-    vocab, unknown = tokenizer.vocab, getattr(tokenizer, "unknown", None)
+    vocab = tokenizer.vocab
     text = vocab.kinds <= Kind.BYTE
     marks = bool(tokenizer.encode("a").ids.size) and vocab.decode(tokenizer.encode("a").ids) == b" a"
     found = []
@@ -43,8 +43,7 @@ def pieces_of(tokenizer: Tokenizer, tokens: Sequence[bytes]) -> list[np.ndarray]
             seg = tokenizer.encode(_SIGN + token)
             if len(_SIGN) in seg.offsets:
                 ids = seg.ids[seg.offsets[:-1] >= len(_SIGN)]
-        kept = text[ids] if unknown is None else text[ids] & (ids != unknown)
-        found.append(ids[kept])
+        found.append(ids[text[ids]])
     return found
 
 

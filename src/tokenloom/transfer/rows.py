@@ -96,7 +96,6 @@ class Rows:
         keep[ids] = 0
         place = sparse.csr_array((np.ones(ids.size), (ids, np.arange(ids.size))), shape=(self.origin.size, ids.size))
         total = sparse.csr_array(sparse.diags_array(keep) @ self.weights + place @ weights)
-        total.eliminate_zeros()
         origins = self.origin.copy()
         origins[ids] = origin
         return replace(self, weights=total, origin=origins)

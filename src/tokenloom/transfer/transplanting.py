@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-__all__ = ["Method", "Transplanted", "special_roles", "transplant"]
+__all__ = ["Method", "Transplanted", "input_table", "special_roles", "transplant"]
 
 # Names under which published tokenizers have their special tokens, the commonest first.
 _ROLES = {
@@ -99,21 +99,26 @@ def transplant(
         old: the one that the model was trained with.
         generator: of the drawn rows.
         method: makes the rows; `FVT()` without.
-        roles: role ("bos", "eos", "pad" …) → new id, where that cannot be told from the tokenizer.
+        roles: role ("bos", "eos", "pad" …) → new id, where that cannot be told from the tokenizer. Such an id has the row of the
+            old token with that role, and others only where the old vocabulary has no special token with their spelling.
     Raises: InvalidInput: no such model, fewer rows than the old tokenizer has ids, values that are not finite, a model whose
         positions depend on the id of padding, which would move. Nothing is changed then.
     """
     before, after = load_tokenizer(old), load_tokenizer(tokenizer)
-    table = _input(model)
+    table = input_table(model)
     old_roles = special_roles(old, before.vocab) | _configured(model, before.vocab)
-    new_roles = special_roles(tokenizer, after.vocab)
-    new_roles |= {role: int(i) for role, i in (roles or {}).items()}
+    named = {role: int(i) for role, i in (roles or {}).items()}
+    new_roles = special_roles(tokenizer, after.vocab) | named
     if unknown := set(new_roles) - set(_ROLES):
         raise InvalidInput(f"no role {sorted(unknown)[0]!r}; there are {', '.join(_ROLES)}")
     _check_padding(model, new_roles.get("pad"))
-    pairs = shared_ids(
-        before.vocab, after.vocab, {new_roles[role]: old_roles[role] for role in new_roles if role in old_roles}
-    )
+    # Only what the old vocabulary does not spell has the row of its role: SmolLM2's <|endoftext|> is not its <|im_end|>.
+    spellings = {before.vocab[i] for i in before.vocab.special_ids.tolist()}
+    spelt = {i for i in after.vocab.special_ids.tolist() if after.vocab[i] in spellings}
+    same = {
+        i: old_roles[role] for role, i in new_roles.items() if role in old_roles and (role in named or i not in spelt)
+    }
+    pairs = shared_ids(before.vocab, after.vocab, same)
     rows = (method or FVT())(before, after, pairs)
     shape = (len(after.vocab), len(before.vocab))
     if rows.weights.shape != shape:
@@ -125,6 +130,8 @@ def transplant(
         tables.append(("output", rows.apply(output.weight, generator=generator)))
     if output is not None and getattr(output, "bias", None) is not None:
         tables.append(("bias", rows.apply(output.bias, generator=generator)))
+    if output is not None:
+        model.config.tie_word_embeddings = tied  # what is, for resizing goes by what is said
     _write(model, dict(tables), new_roles)
     return Transplanted(model, rows, before, after)
 
@@ -137,11 +144,20 @@ def _configured(model: PreTrainedModel, vocab: Vocabulary) -> dict[str, int]:
     return {role: int(i) for role, i in first.items() if i is not None and i in specials}
 
 
-def _input(model: PreTrainedModel) -> nn.Embedding:
-    table = model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
-    if table is None or not hasattr(model, "resize_token_embeddings"):
-        raise InvalidInput(f"a {type(model).__name__} has no input embeddings to replace; give a model of transformers")
-    return cast("nn.Embedding", table)
+def input_table(model: PreTrainedModel) -> nn.Embedding:
+    """The input embeddings of a model.
+
+    Raises: InvalidInput: it has none, or reads something else than ids.
+    """
+    from torch import nn
+
+    try:
+        table = model.get_input_embeddings() if hasattr(model, "resize_token_embeddings") else None
+    except NotImplementedError:
+        table = None
+    if not isinstance(table, nn.Embedding):
+        raise InvalidInput(f"a {type(model).__name__} has no input embeddings of ids to replace")
+    return table
 
 
 def _check_padding(model: PreTrainedModel, new: int | None) -> None:

@@ -112,6 +112,8 @@ def distil(
             nn.utils.clip_grad_norm_(trained, clip)
             adamw.step()
             adamw.zero_grad()
+            # Around a whole training, autocast would go on with the weights as they were when it first read them.
+            torch.clear_autocast_cache()
             seen = int(pairs.student.lengths.sum())
             ledger += Ledger(1, seen, seen * parameters, pairs.bytes)
             if progress is not None:

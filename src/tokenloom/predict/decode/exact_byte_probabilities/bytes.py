@@ -8,7 +8,7 @@ import numpy as np
 from ....core.errors import InvalidInput
 from ....core.tokenizer import as_bytes
 
-__all__ = ["END", "ByteDistribution", "ByteText", "check_sampling"]
+__all__ = ["END", "ByteDistribution", "ByteText", "check_sampling", "sharpened"]
 
 END = 256
 
@@ -100,9 +100,12 @@ def check_sampling(new: int, temperature: float, top_p: float, rng: np.random.Ge
         raise InvalidInput("sampling needs rng=numpy.random.default_rng(seed)")
 
 
-def _drawn(probabilities_S: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator | None) -> int:
-    if temperature == 0 or rng is None:
-        return int(probabilities_S.argmax())
+def sharpened(probabilities_S: np.ndarray, temperature: float, top_p: float = 1.0) -> np.ndarray:
+    """The distribution that is sampled from: p^(1 / temperature), of which the likeliest stay that have `top_p` together.
+
+    >>> sharpened(np.array([0.5, 0.3, 0.2]), 1.0, 0.7)
+    array([0.625, 0.375, 0.   ])
+    """
     with np.errstate(divide="ignore"):
         logs_S = np.log(probabilities_S) / temperature
     weights_S = np.exp(logs_S - logs_S.max())
@@ -110,4 +113,10 @@ def _drawn(probabilities_S: np.ndarray, temperature: float, top_p: float, rng: n
     order = np.argsort(-weights_S, kind="stable")
     before = np.cumsum(weights_S[order]) - weights_S[order]
     weights_S[order[before >= top_p]] = 0
-    return int(rng.choice(weights_S.size, p=weights_S / weights_S.sum()))
+    return weights_S / weights_S.sum()
+
+
+def _drawn(probabilities_S: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator | None) -> int:
+    if temperature == 0 or rng is None:
+        return int(probabilities_S.argmax())
+    return int(rng.choice(probabilities_S.size, p=sharpened(probabilities_S, temperature, top_p)))

@@ -78,6 +78,29 @@ class ByteModel(ByteDistribution):
         """
         return self._begin(self.before, as_bytes(prompt))
 
+    def start_between(
+        self, prefix: str | bytes, suffix: str | bytes, *, marks: tuple[int, int, int], suffix_first: bool = False
+    ) -> TokenCovers:
+        """A text that goes on from `prefix` to `suffix`, by a model that was trained to fill in.
+
+        `prefix` may end inside a token. The tokens that it certainly has stand where the model wants them; those that
+        depend on what follows come last, with what is written: they are part of the middle.
+
+        Args:
+            marks: the ids that announce prefix, suffix and middle.
+            suffix_first: suffix, prefix, middle with the prefix at the very end, instead of prefix, suffix, middle.
+        Raises: InvalidInput: as `start`; fewer or unknown marks.
+        """
+        if len(marks) != 3:
+            raise InvalidInput(f"{len(marks)} marks; prefix, suffix and middle have one each")
+        pre, suf, mid = self.tokenizer.vocab.check_ids(list(marks)).tolist()
+        data, behind = as_bytes(prefix), self.tokenizer.encode(suffix).ids.tolist()
+        if suffix_first:
+            return self._begin([*self.before, pre, suf, *behind, mid], data)
+        ids, at, states = self._settled(data)
+        here = TokenCovers(self, [*self.before, pre, *ids, suf, *behind, mid], states, ids[-1] if ids else None)
+        return self._pushed(here, data[at:])
+
     def fill(
         self,
         prefix: str | bytes,
@@ -90,27 +113,15 @@ class ByteModel(ByteDistribution):
         top_p: float = 1.0,
         rng: np.random.Generator | None = None,
     ) -> bytes:
-        """Write what stands between `prefix` and `suffix`, with a model that was trained to fill in.
-
-        `prefix` may end inside a token. The tokens that it certainly has stand where the model wants them; those that
-        depend on what follows come last, with what is written: they are part of the middle.
+        """Write what stands between `prefix` and `suffix`.
 
         Args:
-            marks: the ids that announce prefix, suffix and middle.
-            suffix_first: suffix, prefix, middle with the prefix at the very end, instead of prefix, suffix, middle.
+            marks, suffix_first: as in `start_between`.
             new, temperature, top_p, rng: as in `generate`.
-        Raises: InvalidInput: as `generate`; fewer or unknown marks.
+        Raises: InvalidInput: as both.
         """
         check_sampling(new, temperature, top_p, rng)
-        if len(marks) != 3:
-            raise InvalidInput(f"{len(marks)} marks; prefix, suffix and middle have one each")
-        pre, suf, mid = self.tokenizer.vocab.check_ids(list(marks)).tolist()
-        data, behind = as_bytes(prefix), self.tokenizer.encode(suffix).ids.tolist()
-        if suffix_first:
-            here = self._begin([*self.before, pre, suf, *behind, mid], data)
-        else:
-            ids, at, _ = self._settled(data)
-            here = self._begin([*self.before, pre, *ids, suf, *behind, mid], data[at:])
+        here = self.start_between(prefix, suffix, marks=marks, suffix_first=suffix_first)
         return self._continued(here, new, temperature, top_p, rng)
 
     def _begin(self, before: list[int], data: bytes) -> TokenCovers:
@@ -120,8 +131,11 @@ class ByteModel(ByteDistribution):
                 f"nothing stands before the first token of {data[:40]!r}, and no place in it is always between two tokens: "
                 "give before=[id], such as the one that begins texts, or a longer prompt"
             )
-        here = TokenCovers(self, [*before, *ids], states, ids[-1] if ids else None)
-        for byte in data[at:]:
+        return self._pushed(TokenCovers(self, [*before, *ids], states, ids[-1] if ids else None), data[at:])
+
+    @staticmethod
+    def _pushed(here: TokenCovers, data: bytes) -> TokenCovers:
+        for byte in data:
             here.push(byte)
         return here
 
