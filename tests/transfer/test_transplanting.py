@@ -258,3 +258,13 @@ def test_a_special_token_with_the_spelling_of_an_old_one_keeps_its_row_whatever_
         done = transplant(copy.deepcopy(model), new, old=old, generator=generator(), roles=roles)
         found = done.rows.weights[[int(new.vocab.special_ids[0])]]
         assert found.indices.tolist() == [row]
+
+
+@pytest.mark.parametrize("named", [None, "bos", "eos"])
+def test_one_token_for_beginning_and_end_has_the_row_of_the_end_unless_the_beginning_is_asked_for(named):
+    old, new = (BPE(310, special=special)([TEXT * 20]) for special in (["<s>", "</s>"], ["<|endoftext|>"]))
+    only = int(new.vocab.special_ids[0])
+    roles = {} if named is None else {named: only}
+    done = transplant(llama(len(old.vocab)), new, old=old, generator=generator(), roles=roles)
+    expected = old.vocab.id_of(b"<s>" if named == "bos" else b"</s>")
+    assert done.rows.weights[[only]].indices.tolist() == [expected]

@@ -100,7 +100,8 @@ def transplant(
         generator: of the drawn rows.
         method: makes the rows; `FVT()` without.
         roles: role ("bos", "eos", "pad" …) → new id, where that cannot be told from the tokenizer. Such an id has the row of the
-            old token with that role, and others only where the old vocabulary has no special token with their spelling.
+            old token with that role, and others only where the old vocabulary has no special token with their spelling. Where
+            one id has two roles the later of "bos", "eos", "pad" … decides, and what is given here before all.
     Raises: InvalidInput: no such model, fewer rows than the old tokenizer has ids, values that are not finite, a model whose
         positions depend on the id of padding, which would move. Nothing is changed then.
     """
@@ -108,7 +109,8 @@ def transplant(
     table = input_table(model)
     old_roles = special_roles(old, before.vocab) | _configured(model, before.vocab)
     named = {role: int(i) for role, i in (roles or {}).items()}
-    new_roles = special_roles(tokenizer, after.vocab) | named
+    guessed = special_roles(tokenizer, after.vocab)
+    new_roles = {role: i for role, i in guessed.items() if role not in named} | named
     if unknown := set(new_roles) - set(_ROLES):
         raise InvalidInput(f"no role {sorted(unknown)[0]!r}; there are {', '.join(_ROLES)}")
     _check_padding(model, new_roles.get("pad"))
