@@ -23,6 +23,7 @@ _NAMES = {
     "SubwordGrammar": "tokenloom.tokenize.text.subword_grammar_wfst:SubwordGrammar",
     "SuperBPE": "tokenloom.tokenize.text.superbpe:SuperBPE",
     "Supertokens": "tokenloom.tokenize.text.supertokens:Supertokens",
+    "TokenMap": "tokenloom.core.token_map:TokenMap",
     "TokenloomError": "tokenloom.core.errors:TokenloomError",
     "Vocabulary": "tokenloom.core.vocabulary:Vocabulary",
     "align": "tokenloom.core.segmentation:align",
@@ -30,7 +31,7 @@ _NAMES = {
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
 __getattr__, __dir__ = _lazy(
-    __name__, _NAMES, ("core", "data", "hosts", "measure", "models", "predict", "testing", "tokenize", "transfer")
+    __name__, _NAMES, ("core", "data", "hosts", "measure", "models", "predict", "reduce", "testing", "tokenize", "transfer")
 )
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "SubwordGrammar",
     "SuperBPE",
     "Supertokens",
+    "TokenMap",
     "TokenloomError",
     "Vocabulary",
     "__version__",
@@ -63,6 +65,7 @@ __all__ = [
     "measure",
     "models",
     "predict",
+    "reduce",
     "testing",
     "tokenize",
     "transfer",

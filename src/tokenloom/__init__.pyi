@@ -5,6 +5,7 @@ from tokenloom.core.ledger import Ledger as Ledger
 from tokenloom.core.segmentation import Ragged as Ragged
 from tokenloom.core.segmentation import Segmentation as Segmentation
 from tokenloom.core.segmentation import align as align
+from tokenloom.core.token_map import TokenMap as TokenMap
 from tokenloom.core.vocabulary import Vocabulary as Vocabulary
 from tokenloom.hosts import load_tokenizer as load_tokenizer
 from tokenloom.hosts.lexicons import load_lexicon as load_lexicon
@@ -29,6 +30,7 @@ from . import hosts as hosts
 from . import measure as measure
 from . import models as models
 from . import predict as predict
+from . import reduce as reduce
 from . import testing as testing
 from . import tokenize as tokenize
 from . import transfer as transfer

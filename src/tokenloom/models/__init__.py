@@ -6,6 +6,7 @@ from ..core.lazy import lazy as _lazy
 
 _NAMES = {
     "Hypernetwork": "tokenloom.models.hypernetwork:Hypernetwork",
+    "STViT": "tokenloom.models.stvit:STViT",
     "Transformer": "tokenloom.models.transformer:Transformer",
     "pack": "tokenloom.models.batches:pack",
     "packs": "tokenloom.models.batches:packs",
@@ -16,6 +17,7 @@ __getattr__, __dir__ = _lazy(__name__, _NAMES)
 
 __all__ = [
     "Hypernetwork",
+    "STViT",
     "Transformer",
     "pack",
     "packs",

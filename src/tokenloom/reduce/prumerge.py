@@ -1,0 +1,151 @@
+"""PruMerge: keep the patches to which the class token pays outstanding attention, and add to each what is most like it.
+
+Shang et al. 2024, arXiv 2403.15388, section 3, and the authors' code. How many are kept is found for each picture: those whose
+attention is above Q3 + 1.5 (Q3 - Q1), the quartiles' rule for outliers. PruMerge+ keeps patches at equal distances as well.
+Differs from the authors' code: the number is that of each picture, not of the batch; and where PruMerge+ would keep every patch
+it says so, instead of keeping them.
+"""
+# B batch, T tokens with the class token, N patches, M kept, H heads, C width of a head
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..core.errors import InvalidInput
+from ..core.token_map import TokenMap
+from .budgets import check_features, top
+from .signals import Signal, given
+
+__all__ = ["PruMerge", "PruMergePlus"]
+
+
+@dataclass(frozen=True)
+class PruMerge:
+    """Patches of outstanding attention, highest first, and one token for all others.
+
+    x_i + Σ a_j x_j over the `neighbours` other patches whose keys are most like that of i; the last token is Σ a_j x_j over what
+    was not kept. a is the attention of the class token in one head as wide as all; the weights are not normalised.
+
+    Args:
+        neighbours: patches added to each kept one, kept or not.
+    Raises: InvalidInput: `neighbours` below 1.
+    """
+
+    neighbours: int = 32
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise InvalidInput(f"neighbours={self.neighbours}; it must be at least 1")
+
+    @property
+    def needs(self) -> Mapping[str, Signal]:
+        """Keys and the class token's query in the last block; the features may be of another."""
+        return {"keys": Signal("keys", -1), "query": Signal("cls_query", -1), "prefix": Signal("prefix")}
+
+    def __call__(
+        self,
+        x_BTD: Tensor,
+        *,
+        keys_BTHC: Tensor | None = None,
+        query_BHC: Tensor | None = None,
+        prefix: int | None = None,
+    ) -> TokenMap:
+        """Keep and merge patches of `x_BTD`, floating point (B, T, D), the class token first.
+
+        Returns: M + 1 rows, M of each item's own; nothing of the class token. Rows do not sum to 1.
+        Raises: InvalidInput: no class token or more tokens before the patches, no more patches than neighbours, values that do
+            not fit or are not finite. MissingSignal.
+        """
+        unit_BNC, attention_BN = self._checked(x_BTD, keys_BTHC, query_BHC, prefix)
+        return self._merged(unit_BNC, attention_BN, _outstanding(attention_BN))
+
+    def _checked(
+        self, x_BTD: Tensor, keys_BTHC: Tensor | None, query_BHC: Tensor | None, prefix: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """The patches' keys of length 1, (B, N, H C), and the class token's attention to them, (B, N)."""
+        keys_BTHC, query_BHC = given(keys_BTHC, "keys", self), given(query_BHC, "cls_query", self)
+        check_features(x_BTD)
+        batch, n, _ = x_BTD.shape
+        if given(prefix, "prefix", self) != 1:
+            raise InvalidInput(f"{prefix=}; PruMerge is made for one class token before the patches")
+        if keys_BTHC.dim() != 4 or keys_BTHC.shape[:2] != (batch, n) or query_BHC.shape != keys_BTHC[:, 0].shape:
+            raise InvalidInput(
+                f"keys of {tuple(keys_BTHC.shape)}, query of {tuple(query_BHC.shape)}; "
+                f"they must be ({batch}, {n}, heads, width) and ({batch}, heads, width)"
+            )
+        if n - 1 <= self.neighbours:
+            raise InvalidInput(f"{n - 1} patches; each has {self.neighbours} neighbours among the others")
+        keys_BTC, query_BC = keys_BTHC.detach().float().flatten(2), query_BHC.detach().float().flatten(1)
+        attention_BT = ((keys_BTC @ query_BC[..., None])[..., 0] / keys_BTC.shape[2] ** 0.5).softmax(1)
+        if not bool(torch.isfinite(attention_BT).all()):
+            raise InvalidInput("keys or the query are not finite")
+        return normalize(keys_BTC[:, 1:], dim=2), attention_BT[:, 1:]
+
+    def _merged(self, unit_BNC: Tensor, attention_BN: Tensor, ranks_BN: Tensor) -> TokenMap:
+        """W, from the patches that have their own row, those ranked higher first; -inf for the others."""
+        batch, n, _ = unit_BNC.shape
+        kept_BN = ranks_BN > -torch.inf
+        counts_B = kept_BN.sum(1)
+        size = int(counts_B.max())
+        picks_BM = top(ranks_BN, size)
+        filled_BM = torch.arange(size, device=unit_BNC.device) < counts_B[:, None]
+        picked_BMC = unit_BNC.gather(1, picks_BM[..., None].expand(-1, -1, unit_BNC.shape[2]))
+        similar_BMN = (picked_BMC @ unit_BNC.transpose(1, 2)).scatter(2, picks_BM[..., None], -torch.inf)
+        near_BMK = similar_BMN.sort(dim=2, descending=True, stable=True).indices[..., : self.neighbours]
+        weights_BMK = attention_BN[:, None].expand(-1, size, -1).gather(2, near_BMK)
+        weight_BMN = (
+            torch.zeros_like(similar_BMN).scatter(2, near_BMK, weights_BMK).scatter(2, picks_BM[..., None], 1.0)
+        )
+        weight_BMT = unit_BNC.new_zeros(batch, size + 1, n + 1)
+        weight_BMT[:, :size, 1:] = weight_BMN.masked_fill(~filled_BM[..., None], 0)
+        rows_B = torch.arange(batch, device=unit_BNC.device)
+        weight_BMT[rows_B, counts_B, 1:] = attention_BN.masked_fill(kept_BN, 0)
+        return TokenMap.dense(weight_BMT)
+
+
+@dataclass(frozen=True)
+class PruMergePlus(PruMerge):
+    """The same, and patches at equal distances in raster order among those that are kept, behind the outstanding ones.
+
+    With M of N patches outstanding, every ⌊⌊N / M⌋ / 3⌋-th of the first N - 1.
+    """
+
+    def __call__(
+        self,
+        x_BTD: Tensor,
+        *,
+        keys_BTHC: Tensor | None = None,
+        query_BHC: Tensor | None = None,
+        prefix: int | None = None,
+    ) -> TokenMap:
+        """As for `PruMerge`; raises also where no patch stands out, or so many that a distance of 1 would keep all."""
+        unit_BNC, attention_BN = self._checked(x_BTD, keys_BTHC, query_BHC, prefix)
+        n = attention_BN.shape[1]
+        outstanding_BN = _outstanding(attention_BN)
+        counts_B = (outstanding_BN > 0).sum(1)
+        if not bool(counts_B.all()):
+            raise InvalidInput(
+                f"no patch of item {int(counts_B.argmin())} stands out, which sets the distance; use PruMerge"
+            )
+        steps_B = n // counts_B // 3
+        if bool((steps_B < 2).any()):
+            b = int(steps_B.argmin())
+            raise InvalidInput(
+                f"{counts_B[b]} of {n} patches of item {b} stand out; a distance of 1 keeps all: use PruMerge"
+            )
+        place_N = torch.arange(n, device=attention_BN.device)
+        spaced_BN = (place_N % steps_B[:, None] == 0) & (place_N < n - 1)
+        ranks_BN = torch.where(spaced_BN & (outstanding_BN < 0), -1.0 - place_N, outstanding_BN)
+        return self._merged(unit_BNC, attention_BN, ranks_BN)
+
+
+def _outstanding(attention_BN: Tensor) -> Tensor:
+    """The attention of outliers, > 0; -inf for others."""
+    quartiles = torch.tensor([0.25, 0.75], device=attention_BN.device)
+    low_B1, high_B1 = attention_BN.quantile(quartiles, dim=1)[:, :, None]
+    return attention_BN.where(attention_BN > high_B1 + 1.5 * (high_B1 - low_B1), -torch.inf)
