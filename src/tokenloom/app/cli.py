@@ -5,6 +5,7 @@ import sys
 import typer
 
 from ..core.errors import TokenloomError
+from .bench import bench
 from .encode import encode
 from .evidence import evidence
 from .measure.command import measure
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(train, name="train")
+app.add_typer(bench, name="bench")
 app.command()(encode)
 app.command()(verify)
 app.command()(measure)
