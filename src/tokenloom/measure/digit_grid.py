@@ -168,9 +168,8 @@ class DigitGridTask:
         words, g = digit_grid_words(self.side), self.side
         batch, n = values_BN.shape
         all_B, zero, dot_B = np.arange(batch), words["0"], np.full(batch, words["."])
-        cell_B = rng.integers(0, n, batch)
-        counts: np.ndarray = (values_BN[..., None] == np.arange(10)).sum(1)  # of each digit
-        counted_B = rng.integers(0, 10, batch)
+        cell_B, counted_B = (rng.integers(0, high, (batch,)) for high in (n, 10))
+        counts = np.count_nonzero(values_BN[..., None] == np.arange(10), axis=1)  # of each digit
         # One that is there or one that is not, as a coin falls, if there is any such.
         wanted = np.equal(counts > 0, rng.random((batch, 1)) < 0.5)
         sought_B = (wanted + rng.random((batch, 10))).argmax(1)
