@@ -31,7 +31,9 @@ _NAMES = {
     "load_tokenizer": "tokenloom.hosts:load_tokenizer",
 }
 __getattr__, __dir__ = _lazy(
-    __name__, _NAMES, ("core", "data", "hosts", "measure", "models", "predict", "reduce", "testing", "tokenize", "transfer")
+    __name__,
+    _NAMES,
+    ("core", "data", "hosts", "measure", "models", "predict", "reduce", "testing", "tokenize", "transfer"),
 )
 
 __all__ = [

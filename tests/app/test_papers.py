@@ -49,7 +49,7 @@ def test_papers_can_be_chosen_by_status(tokenloom):
         (["papers", "--status", "done"], "no status 'done'; there are planned, built, proven"),
         (["evidence", "divprun"], "no system 'divprun'; did you mean 'divprune'?"),
         (["evidence", "os"], "no system 'os'"),
-        (["evidence", "divprune"], "divprune is planned: it has no evidence yet"),
+        (["evidence", "flextok"], "flextok is planned: it has no evidence yet"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_one(tokenloom, arguments, words):

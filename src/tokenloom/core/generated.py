@@ -93,10 +93,9 @@ def _module(room: str, names: Mapping[str, str], rooms: Iterable[str]) -> str:
     )
     listed = "".join(f'    "{name}",\n' for name in public)
     version = "" if room else "from ._version import __version__\n"
-    inner = f", {tuple(rooms)!r}".replace("'", '"') if rooms else ""
-    made = f"__getattr__, __dir__ = _lazy(__name__, _NAMES{inner})"
-    if len(made) > 120:  # as ruff breaks it
-        made = f"__getattr__, __dir__ = _lazy(\n    __name__, _NAMES{inner}\n)"
+    # One argument a line, as ruff breaks what is too long for one.
+    inner = f"\n    __name__,\n    _NAMES,\n    {tuple(rooms)!r},\n".replace("'", '"') if rooms else "__name__, _NAMES"
+    made = f"__getattr__, __dir__ = _lazy({inner})"
     return (
         f'"""{doc}"""\n\n{_NOTE}\n{version}from {up}core.lazy import lazy as _lazy\n\n'
         f"_NAMES = {{\n{table}}}\n"

@@ -44,7 +44,7 @@ def cover(x_ND: np.ndarray, left_MD: np.ndarray) -> Cover:
         raise InvalidInput(f"tokens of width {x_ND.shape[1]}, and of {left_MD.shape[1]} where they are left")
     # Rounding must not make a token farther than nowhere from itself.
     nearest_N = np.maximum(1 - (x_ND @ left_MD.T).max(1), 0).round(12)
-    return Cover(1 - _most_alike(left_MD).max(initial=-np.inf), float(nearest_N.mean()), float(nearest_N.max()))
+    return Cover(1 - float(_most_alike(left_MD).max()), float(nearest_N.mean()), float(nearest_N.max()))
 
 
 def redundancy(left_MD: np.ndarray) -> float:
