@@ -39,6 +39,13 @@ from tokenloom.measure.representation import number_probe as number_probe
 from tokenloom.measure.representation import pca as pca
 from tokenloom.measure.representation import representation_distance as representation_distance
 from tokenloom.measure.segmenting import segment as segment
+from tokenloom.measure.token_reduction_position import chair as chair
+from tokenloom.measure.token_reduction_position import cover as cover
+from tokenloom.measure.token_reduction_position import jaccard as jaccard
+from tokenloom.measure.token_reduction_position import methods as methods
+from tokenloom.measure.token_reduction_position import prefill_flops as prefill_flops
+from tokenloom.measure.token_reduction_position import probes as probes
+from tokenloom.measure.token_reduction_position import slant as slant
 from tokenloom.measure.tokenization_standards import integrity_of_counts as integrity_of_counts
 from tokenloom.measure.tokenization_standards import linguistic_integrity as linguistic_integrity
 from tokenloom.measure.tokenization_standards import score_correlations as score_correlations
