@@ -94,7 +94,7 @@ def nested_loss(
     attention_mask: Tensor | None = None,
     grid: tuple[int, int] | None = None,
 ) -> NestedLoss:
-    """The training loss: L = 1/|S| sum over s in S of -log p(answer | s tokens, question).
+    """The training loss: the mean over scales s of -log p(answer | s tokens, question).
 
     Each picture is encoded once, and read by the language model once for each scale.
 

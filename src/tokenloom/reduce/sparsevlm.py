@@ -128,7 +128,7 @@ def raters(first_BVD: Tensor, text_BQD: Tensor) -> Tensor:
 def density_peaks(x_BND: Tensor, clusters: int) -> Tensor:
     """Cluster tokens around those that are dense and far from any denser one: the cluster of each token, int64 (B, N).
 
-    distance = |x - y| / sqrt(D); density = exp(-mean squared distance to the `clusters` nearest tokens, itself among them);
+    distance = ‖x - y‖ / sqrt(D); density = exp(-mean squared distance to the `clusters` nearest tokens, itself among them);
     centres are highest in density * distance to the nearest denser token (the largest distance of all, where none is denser);
     of equally dense ones that with the lower index is denser.
     Du et al. 2016 (DPC-KNN), as TCFormer has it (Zeng et al. 2022, arXiv 2204.08680).
