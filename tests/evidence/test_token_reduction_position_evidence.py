@@ -16,14 +16,18 @@ from tokenloom.evidence.token_reduction_position import panel, pictures, speed
 def test_the_comparison_in_miniature_gives_every_reducer_a_row(tmp_path):
     comparison.run(tmp_path, quick=True, seeds=2, workers=1)
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    (figure,) = [f for f in result["figures"] if f["name"] == "accuracy, digit, 0.25 of the tokens"]
+    (figure,) = [
+        f for f in result["figures"] if f["name"] == "questions on digits: accuracy, digit, 0.25 of the tokens"
+    ]
     expected = {"nothing reduced", *panel.before(0.25, (4, 4), blocks=2), *panel.between(0.25)}
     assert set(figure["ours"]) == expected
     assert all(len(cell["values"]) == 2 for figure in result["figures"] for cell in figure["ours"].values())
-    (tokens,) = [f for f in result["figures"] if f["name"] == "tokens, 0.25 of the tokens"]
+    (tokens,) = [f for f in result["figures"] if f["name"] == "questions on digits: tokens, 0.25 of the tokens"]
     free = {"correlation", "PruMerge"}
-    # VisionZip counts the class token too, which is no cell.
-    assert {n for n, c in tokens["ours"].items() if c["mean"] != 4} - free <= {"VisionZip", "SparseVLM"}
+    # ToMe and VisionZip leave the class token too, which is no cell; SparseVLM recycles one.
+    assert {n for n, c in tokens["ours"].items() if c["mean"] != 4} - free <= {"ToMe", "VisionZip", "SparseVLM"}
+    names = [f["name"] for f in result["figures"]]
+    assert len(set(names)) == len(names)
     assert (tmp_path / "axes.png").read_bytes().startswith(b"\x89PNG")
 
 

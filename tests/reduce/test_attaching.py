@@ -819,7 +819,7 @@ def test_a_reducer_that_draws_is_given_the_generator():
     for reducer, words in (
         (DivPrune(keep=2), "DivPrune draws nothing"),
         (FastV(), "nothing is drawn"),
-        ({1: ToMe(r=1)}, "nothing is drawn"),
+        ({1: ToMe(r=1)}, "no reducer here draws"),
     ):
         with pytest.raises(InvalidInput, match=words):
             attach(model, reducer, generator=torch.Generator())

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tokenloom.core.errors import InvalidInput
 from tokenloom.reduce.crops import Crops
+from tokenloom.reduce.selections import outliers
 from tokenloom.reduce.signals import MissingSignal, Signal
-from tokenloom.reduce.token_correlation_compression import TokenCorrelationCompression, density, outliers
+from tokenloom.reduce.token_correlation_compression import TokenCorrelationCompression, density
 from tokenloom.testing import check_reducer, check_token_map
 
 

@@ -13,6 +13,7 @@ from tokenloom.core.errors import InvalidInput
 from tokenloom.core.token_map import TokenMap
 from tokenloom.hosts.vision_language.vision_blocks import reduce_in_blocks
 from tokenloom.reduce.attaching import attach
+from tokenloom.reduce.baselines import Random
 from tokenloom.reduce.divprune import DivPrune
 from tokenloom.reduce.signals import Signal
 from tokenloom.reduce.tome import ToMe
@@ -248,6 +249,16 @@ def test_gradients_and_bfloat16_pass_through():
     with reduce_in_blocks(half, {1: ToMe(r=3), 3: ToMe(r=3)}):
         out = half(x.bfloat16()).last_hidden_state
     assert out.dtype == torch.bfloat16 and out.shape == (2, 11, 32) and bool(torch.isfinite(out).all())
+
+
+def test_what_is_drawn_in_blocks_comes_from_the_generator_block_by_block():
+    vit, x = tiny_tower("vit"), pixels(2)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad(), reduce_in_blocks(vit, {1: Random(9), 3: Random(4)}, generator=generator) as reduced:
+        vit(x)
+    again = torch.Generator().manual_seed(3)
+    first, second = (Random(m)(torch.ones(2, n, 1), generator=again).index_BM for n, m in ((16, 9), (9, 4)))
+    assert torch.equal(reduced.token_map.index_BM[:, 1:] - 1, first.gather(1, second))
 
 
 @pytest.mark.parametrize("tower", TOWERS)

@@ -45,7 +45,12 @@ def bench_reduce(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Of noise, of draws, of the model that answers.")] = 3,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 2,
-    quick: Annotated[bool, typer.Option("--quick", help="Generated digits and no photographs: a minute.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="Generated digits and noise, models hardly trained: a minute, to see that it runs."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a report that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON, and no table.")] = False,
 ) -> None:

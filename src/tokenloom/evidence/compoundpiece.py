@@ -28,7 +28,7 @@ from ..tokenize.text.compoundpiece import CompoundPiece, hyphen_lessons, piece_c
 from ..tokenize.text.decompounder import Decompounder
 from . import formats
 from .packages import Package, check_run
-from .result import Figure, Picture, run_trials, write_result
+from .result import Figure, Picture, run_seeds, write_result
 
 __all__ = ["run", "trial"]
 
@@ -71,8 +71,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
     check_run(archives, [_NOUNS, *(package for package, _, _ in TEXTS)], seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     source = None if archives is None else str(archives)
-    runs = {f"seed-{seed}": {"archives": source, "seed": seed, **settings} for seed in range(seeds)}
-    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(trial, {"archives": source, **settings}, out / ".trials", seeds=seeds, workers=workers)
     _draw(found, settings["sizes"], out / "hardness.png")
     splitters, vocabularies = (list(found[0][kind]) for kind in ("splits", "vocabularies"))
     write_result(

@@ -32,7 +32,7 @@ from ..reduce.explainability_compression import (
 )
 from .digit_grid import DIGITS, LEARNING, read_digits, trained_digit_grid
 from .packages import check_run
-from .result import Figure, Picture, run_trials, write_result
+from .result import Figure, Picture, run_seeds, write_result
 
 __all__ = ["run", "trial"]
 
@@ -54,8 +54,9 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
     check_run(archives, [DIGITS], seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     source, cache = None if archives is None else str(archives), str(out / ".trials" / "models")
-    runs = {f"seed-{seed}": {"archives": source, "cache": cache, "seed": seed, **settings} for seed in range(seeds)}
-    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(
+        trial, {"archives": source, "cache": cache, **settings}, out / ".trials", seeds=seeds, workers=workers
+    )
     _draw(found, out / "relevance.png")
     cells = settings["side"] ** 2
     write_result(

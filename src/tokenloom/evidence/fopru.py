@@ -24,7 +24,7 @@ from ..reduce.signals import Signal
 from .packages import check_run
 from .pages import inked, printed, scanned
 from .photographs import pixel_values
-from .result import Figure, Picture, run_trials, write_result
+from .result import Figure, Picture, run_seeds, write_result
 from .vision_tokens import PACKAGES, model_and_photographs, record, show_kept
 
 __all__ = ["run", "trial"]
@@ -74,8 +74,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
     """
     check_run(archives, PACKAGES, seeds=seeds, workers=workers, quick=quick)
     settings = {"archives": None if quick else str(archives), "cache": str(out / ".trials")}
-    runs = {f"seed-{seed}": {"seed": seed, **settings} for seed in range(seeds)}
-    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(trial, settings, out / ".trials", seeds=seeds, workers=workers)
     _draw(found, settings, out / "pruning.png")
     write_result(
         out,

@@ -18,7 +18,7 @@ import tokenloom as tl
 
 from ..core.errors import require
 from .packages import check_run
-from .result import Figure, Picture, run_trials, write_result
+from .result import Figure, Picture, run_seeds, write_result
 from .vision_tokens import PACKAGES, diversity, grid_distances, model_and_photographs, record, show_kept, shown
 
 __all__ = ["run", "trial"]
@@ -38,8 +38,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
     """
     check_run(archives, PACKAGES, seeds=seeds, workers=workers, quick=quick)
     settings = {"archives": None if quick else str(archives), "cache": str(out / ".trials")}
-    runs = {f"seed-{seed}": {"seed": seed, **settings} for seed in range(seeds)}
-    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(trial, settings, out / ".trials", seeds=seeds, workers=workers)
     _draw(found, settings, out / "attention.png")
     spread = np.array(found[0]["spread"])
     names = list(found[0]["kept"][str(KEEPS[0])])

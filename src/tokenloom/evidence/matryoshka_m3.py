@@ -14,7 +14,7 @@ import tokenloom as tl
 from ..core.errors import require
 from .digit_grid import DIGITS
 from .packages import check_run
-from .result import Figure, Picture, run_trials, write_result
+from .result import Figure, Picture, run_seeds, write_result
 from .token_budgets import FULL, MIX, QUICK, budget_trial, means, spread
 
 __all__ = ["run"]
@@ -42,11 +42,13 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
     check_run(archives, [DIGITS], seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     source, cache = None if archives is None else str(archives), str(out / ".trials" / "models")
-    runs = {
-        f"seed-{seed}": {"archives": source, "cache": cache, "seed": seed, "trainings": TRAININGS, **settings}
-        for seed in range(seeds)
-    }
-    found = list(run_trials(budget_trial, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(
+        budget_trial,
+        {"archives": source, "cache": cache, "trainings": TRAININGS, **settings},
+        out / ".trials",
+        seeds=seeds,
+        workers=workers,
+    )
     _draw(found, out / "scales.png")
     scales = list(found[0]["nested"]["fine"])
     write_result(

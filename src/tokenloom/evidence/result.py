@@ -13,7 +13,7 @@ from ..core.ledger import Ledger
 from ..core.store import read_json, write_json
 from ..data.workers import ordered_map
 
-__all__ = ["Figure", "Picture", "run_trials", "write_result"]
+__all__ = ["Figure", "Picture", "run_seeds", "run_trials", "write_result"]
 
 Trial = Callable[..., dict[str, Any]]
 
@@ -80,6 +80,14 @@ def run_trials(
         if progress is not None:
             progress(path.stem)
     return results
+
+
+def run_seeds(
+    trial: Trial, settings: Mapping[str, Any], folder: Path, *, seeds: int, workers: int = 1
+) -> list[dict[str, Any]]:
+    """Run one function with each of the seeds 0, 1 …, as `run_trials` does; it takes the `seed` and the settings as keywords."""
+    runs = {f"seed-{seed}": {"seed": seed, **settings} for seed in range(seeds)}
+    return list(run_trials(trial, runs, folder, workers=workers).values())
 
 
 def _kept(job: tuple[Trial, Path, Mapping[str, Any]]) -> dict[str, Any]:

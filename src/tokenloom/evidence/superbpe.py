@@ -22,7 +22,7 @@ from ..data import sample
 from ..data.documents import read_corpus
 from ..tokenize.text.bpe import bpe_tokenizer, learn_merges
 from ..tokenize.text.superbpe import count_lines
-from .result import Figure, Picture, run_trials, write_result
+from .result import Figure, Picture, run_seeds, run_trials, write_result
 
 __all__ = ["cost", "run", "trial"]
 
@@ -73,10 +73,9 @@ def run(
     # With a second worker it runs in a fresh process, whose memory is its own.
     whole = {"files": files, "megabytes": heavy, "size": max(sizes)}
     spent = run_trials(cost, {"cost": whole}, out / ".trials", workers=2)["cost"]
-    runs = {
-        f"seed-{seed}": {"files": files, "sizes": sizes, "megabytes": megabytes, "seed": seed} for seed in range(seeds)
-    }
-    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(
+        trial, {"files": files, "sizes": sizes, "megabytes": megabytes}, out / ".trials", seeds=seeds, workers=workers
+    )
     texts = [key for key in found[0][f"{max(sizes)} 1"] if key.startswith("bytes per token of")]
     _draw(found, sizes, out / "transition.png")
     write_result(
@@ -92,7 +91,7 @@ def run(
             Figure(f"training on {heavy:g} MB, {max(sizes):,} ids", {key: [value] for key, value in spent.items()}),
         ],
         pictures=[Picture("transition.png", "Where words end to bound tokens, and what that gives on held-out texts.")],
-        ledger=tl.Ledger(bytes=int(megabytes * 1e6) * len(runs)),
+        ledger=tl.Ledger(bytes=int(megabytes * 1e6) * seeds),
         details={"trials": found},
     )
 

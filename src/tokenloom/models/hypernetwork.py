@@ -6,21 +6,18 @@ stands at the first piece becomes the rows of the token.
 """
 # N tokens, L pieces at most, E width of a row of the source (input and output rows together where they differ), D width
 
-import json
 import os
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ..core.errors import InvalidInput, StoreError
-from ..core.pretrained import load_files, save_files
+from ..core.errors import InvalidInput
+from .saved_modules import load_module, save_module
 
 __all__ = ["Hypernetwork", "HypernetworkConfig", "PredictedRows"]
 
-_KIND = "Hypernetwork"
 _INPUT_STD = 0.02
 
 
@@ -161,9 +158,7 @@ class Hypernetwork(nn.Module):
 
         Raises: StoreError: a file cannot be written.
         """
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        config = json.dumps(asdict(self.config), indent=1).encode() + b"\n"
-        save_files(os.fspath(folder), _KIND, {"config.json": config, "model.safetensors": save(weights)})
+        save_module(self, folder, asdict(self.config))
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> "Hypernetwork":
@@ -171,12 +166,7 @@ class Hypernetwork(nn.Module):
 
         Raises: StoreError: another kind, or a file that is not the one that was written.
         """
-        saved = load_files(os.fspath(folder))
-        if saved.kind != _KIND:
-            raise StoreError(f"{folder} holds a {saved.kind}, not a {_KIND}")
-        model = cls(**json.loads(saved.files["config.json"]))
-        model.load_state_dict(load(saved.files["model.safetensors"]))
-        return model
+        return load_module(cls, folder)
 
 
 class _Block(nn.Module):

@@ -7,7 +7,6 @@ blocks of convolutional positions, super token attention and a convolutional fee
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,16 +14,14 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ..core.errors import InvalidInput, StoreError
-from ..core.pretrained import load_files, save_files
+from ..core.errors import InvalidInput
+from .saved_modules import load_module, save_module
 from .super_token_attention import SuperTokenAttention
 
 __all__ = ["STVIT_SIZES", "STViT", "STViTBlock", "STViTConfig"]
 
-_KIND = "STViT"
 _LATE = (None, None, 1e-6, 1e-6)
 
 STVIT_SIZES: dict[str, dict[str, object]] = {
@@ -154,9 +151,7 @@ class STViT(nn.Module):
 
         Raises: StoreError: a file cannot be written.
         """
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        config = json.dumps(asdict(self.config), indent=1).encode() + b"\n"
-        save_files(os.fspath(folder), _KIND, {"config.json": config, "model.safetensors": save(weights)})
+        save_module(self, folder, asdict(self.config))
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> STViT:
@@ -164,12 +159,7 @@ class STViT(nn.Module):
 
         Raises: StoreError: another kind, or a file that is not the one that was written.
         """
-        saved = load_files(os.fspath(folder))
-        if saved.kind != _KIND:
-            raise StoreError(f"{folder} holds a {saved.kind}, not a {_KIND}")
-        model = cls(**json.loads(saved.files["config.json"]))
-        model.load_state_dict(load(saved.files["model.safetensors"]))
-        return model
+        return load_module(cls, folder)
 
 
 class STViTBlock(nn.Module):

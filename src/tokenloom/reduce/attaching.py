@@ -119,11 +119,13 @@ def _reduced(
 ) -> AbstractContextManager[Report]:
     """The place for a reducer in a model."""
     alone = any(kind.__name__ in TOWERS for kind in type(model).__mro__)
-    if generator is not None and (isinstance(reducer, Mapping) or hasattr(reducer, "layers")):
-        raise InvalidInput("a generator is given, but between layers and in blocks nothing is drawn")
     if isinstance(reducer, Mapping):
-        return reduce_in_blocks(model, reducer) if alone else reduce_inside_tower(model, reducer, positions=positions)
+        if alone:
+            return reduce_in_blocks(model, reducer, generator=generator)
+        return reduce_inside_tower(model, reducer, positions=positions, generator=generator)
     if hasattr(reducer, "layers"):
+        if generator is not None:
+            raise InvalidInput("a generator is given, but between layers nothing is drawn")
         return reduce_in_decoder(model, reducer, positions)
     if alone:
         called = _Called(reducer, generator, whole_pictures=True)

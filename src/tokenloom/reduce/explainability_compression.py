@@ -10,7 +10,6 @@ input are our choice.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ..core.errors import InvalidInput, StoreError
-from ..core.pretrained import load_files, save_files
+from ..core.errors import InvalidInput
 from ..core.token_map import TokenMap
 from ..hosts.vision_language.relevance import attention_gradients, visual_span
+from ..models.saved_modules import load_module, save_module
 from .budgets import check_budget, check_features, check_scores, tokens_kept, top
 from .signals import Signal, given
 
@@ -39,8 +37,6 @@ __all__ = [
     "train_compressor",
     "visual_relevance",
 ]
-
-_KIND = "Compressor"
 
 
 # -- A: relevance ------------------------------------------------------------------------------------------------------
@@ -221,9 +217,7 @@ class Compressor(nn.Module):
 
         Raises: StoreError: a file cannot be written.
         """
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        config = json.dumps({"channels": self.channels, "kernel": self.kernel}, indent=1).encode() + b"\n"
-        save_files(os.fspath(folder), _KIND, {"config.json": config, "model.safetensors": save(weights)})
+        save_module(self, folder, {"channels": self.channels, "kernel": self.kernel})
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Compressor:
@@ -231,12 +225,7 @@ class Compressor(nn.Module):
 
         Raises: StoreError: another kind, or a file that is not the one that was written.
         """
-        saved = load_files(os.fspath(folder))
-        if saved.kind != _KIND:
-            raise StoreError(f"{folder} holds a {saved.kind}, not a {_KIND}")
-        model = cls(**json.loads(saved.files["config.json"]))
-        model.load_state_dict(load(saved.files["model.safetensors"]))
-        return model
+        return load_module(cls, folder)
 
 
 class _Separable(nn.Module):

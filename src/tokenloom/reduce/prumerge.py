@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from ..core.errors import InvalidInput
 from ..core.token_map import TokenMap
 from .budgets import check_features, top
+from .selections import outliers
 from .signals import Signal, given
 
 __all__ = ["PruMerge", "PruMergePlus"]
@@ -146,6 +147,4 @@ class PruMergePlus(PruMerge):
 
 def _outstanding(attention_BN: Tensor) -> Tensor:
     """The attention of outliers, > 0; -inf for others."""
-    quartiles = torch.tensor([0.25, 0.75], device=attention_BN.device)
-    low_B1, high_B1 = attention_BN.quantile(quartiles, dim=1)[:, :, None]
-    return attention_BN.where(attention_BN > high_B1 + 1.5 * (high_B1 - low_B1), -torch.inf)
+    return attention_BN.where(outliers(attention_BN), -torch.inf)

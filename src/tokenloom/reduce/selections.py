@@ -1,4 +1,4 @@
-"""From what is kept of each item to a map of fewer tokens."""
+"""Which tokens of each item are kept, and the map of fewer tokens that makes."""
 # B batch, N tokens, M tokens kept of the item that keeps most
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..core.token_map import TokenMap
 
-__all__ = ["best_of_each", "keep_where"]
+__all__ = ["best_of_each", "keep_where", "outliers"]
 
 
 def keep_where(kept_BN: Tensor) -> TokenMap:
@@ -35,3 +35,9 @@ def best_of_each(scores_BN: Tensor, counts_B: Tensor) -> Tensor:
     order_BN = scores_BN.sort(dim=1, descending=True, stable=True).indices
     ranked_BN = torch.arange(scores_BN.shape[1], device=scores_BN.device) < counts_B[:, None]
     return torch.zeros_like(ranked_BN).scatter(1, order_BN, ranked_BN)
+
+
+def outliers(scores_BN: Tensor) -> Tensor:
+    """Those above the third quartile by more than 1.5 times the distance of the quartiles, bool (B, N)."""
+    first_B1, third_B1 = scores_BN.quantile(scores_BN.new_tensor([0.25, 0.75]), dim=1)[..., None]
+    return scores_BN > third_B1 + 1.5 * (third_B1 - first_B1)

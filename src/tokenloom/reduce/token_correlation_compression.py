@@ -25,10 +25,10 @@ from ..core.errors import InvalidInput
 from ..core.token_map import TokenMap
 from .budgets import check_features
 from .crops import Crops
-from .selections import best_of_each, keep_where
+from .selections import best_of_each, keep_where, outliers
 from .signals import Signal, given
 
-__all__ = ["TokenCorrelationCompression", "density", "outliers"]
+__all__ = ["TokenCorrelationCompression", "density"]
 
 
 def density(keys_BNF: Tensor, *, threshold: float = 0.9, look_alikes: float = 0.05, center: bool = False) -> Tensor:
@@ -51,12 +51,6 @@ def density(keys_BNF: Tensor, *, threshold: float = 0.9, look_alikes: float = 0.
     alike_BNN.diagonal(dim1=1, dim2=2).fill_(False)
     n = keys_BNF.shape[1]
     return 1 - (alike_BNN.sum(2) > ceil(look_alikes * n)).sum(1) / n
-
-
-def outliers(scores_BN: Tensor) -> Tensor:
-    """Those above the third quartile by more than 1.5 times the distance of the quartiles, bool (B, N)."""
-    first_B1, third_B1 = scores_BN.quantile(scores_BN.new_tensor([0.25, 0.75]), dim=1)[..., None]
-    return scores_BN > third_B1 + 1.5 * (third_B1 - first_B1)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import tokenloom as tl
 from ...core.errors import require
 from ...measure.charbench import COUNT_TASKS, TASKS
 from ..packages import check_run
-from ..result import Figure, Picture, run_trials, write_result
+from ..result import Figure, Picture, run_seeds, run_trials, write_result
 from .trials import KINDS, SMOLLM2, TEXTS, WAYS, shipped, small
 
 __all__ = ["run"]
@@ -59,8 +59,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
     )
     settings = QUICK if quick else FULL
     source = None if archives is None else str(archives)
-    runs = {f"seed-{seed}": {"archives": source, "seed": seed, **settings["small"]} for seed in range(seeds)}
-    found = list(run_trials(small, runs, out / ".trials", workers=workers).values())
+    found = run_seeds(small, {"archives": source, **settings["small"]}, out / ".trials", seeds=seeds, workers=workers)
     asked = None
     if not quick:
         only = {"smollm2": {"archives": source, **settings["shipped"]}}

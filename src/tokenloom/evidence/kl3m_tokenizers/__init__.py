@@ -13,7 +13,7 @@ import numpy as np
 import tokenloom as tl
 
 from ..packages import check_run
-from ..result import Figure, Picture, run_trials, write_result
+from ..result import Figure, Picture, run_seeds, write_result
 from .pictures import draw_density, draw_misread
 from .trials import CUSTOM, GENERAL, LEGAL, SMALLER, TERMS, trial
 
@@ -36,8 +36,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 5, workers: int
     check_run(archives, [], seeds=seeds, workers=workers, quick=quick)
     settings: dict[str, Any] = QUICK if quick else FULL
     source = None if quick else str(archives)
-    runs = {f"seed-{seed}": {"archives": source, "seed": seed, **settings} for seed in range(seeds)}
-    trials = list(run_trials(trial, runs, out / ".trials", workers=workers).values())
+    trials = run_seeds(trial, {"archives": source, **settings}, out / ".trials", seeds=seeds, workers=workers)
     size = str(settings["sizes"][len(settings["sizes"]) // 2])
     draw_density(trials, out / "density.png")
     draw_misread(trials, out / "misread.png")

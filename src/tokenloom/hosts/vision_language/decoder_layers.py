@@ -7,7 +7,6 @@ of layers simply hold fewer tokens; while an answer is decoded, each layer's mas
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,22 +16,16 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import InvalidInput, MissingExtra
+from ...core.errors import InvalidInput
 from ...core.token_map import TokenMap
 from ...core.transition import change
 from . import FAMILIES
 from .before_decoder import replaced
 from .calling import is_identity, keywords
 from .decoder_prompt import Prompt
+from .names import create_causal_mask
 from .report import Report
 from .text_attention import text_attention
-
-try:
-    from transformers.masking_utils import create_causal_mask
-except ImportError as error:
-    raise MissingExtra(f"vision-language models need transformers 5.23 or newer ({error}): pip install 'tokenloom[hf]'") from error  # fmt: skip
-if "layer_idx" not in inspect.signature(create_causal_mask).parameters:
-    raise MissingExtra("masks per layer need transformers 5.23 or newer: pip install --upgrade 'tokenloom[hf]'")
 
 __all__ = ["DecoderReducer", "reduce_in_decoder"]
 

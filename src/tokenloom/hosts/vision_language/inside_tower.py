@@ -26,7 +26,11 @@ __all__ = ["reduce_inside_tower"]
 
 @contextmanager
 def reduce_inside_tower(
-    model: Any, reducers: Mapping[int, Any], *, positions: Literal["kept", "compact"] = "kept"
+    model: Any,
+    reducers: Mapping[int, Any],
+    *,
+    positions: Literal["kept", "compact"] = "kept",
+    generator: torch.Generator | None = None,
 ) -> Iterator[Report]:
     """While the context lasts, blocks of the vision tower reduce its tokens, and prompts are shortened to what is left.
 
@@ -35,6 +39,7 @@ def reduce_inside_tower(
             lost.
         reducers: by block of the tower, from 1 on, as `reduce_in_blocks` takes them.
         positions: of what is left; "kept" as they were, "compact" counted anew.
+        generator: for reducers that draw.
     Yields: what was done in the last call; the maps are those of the patches.
     Raises: InvalidInput: another model, or a block behind the one that features are taken from.
     """
@@ -42,7 +47,7 @@ def reduce_inside_tower(
     if "llava" not in names:
         raise InvalidInput(f"{type(model).__name__} cannot do with fewer tokens inside its vision tower; LlavaForConditionalGeneration and vision transformers alone can")  # fmt: skip
     tower = model.model.vision_tower
-    with reduce_in_blocks(tower, reducers) as reduced:
+    with reduce_in_blocks(tower, reducers, generator=generator) as reduced:
         family = _ReducedLlava(model, reduced)
         if max(reducers) > family.last_block:
             raise InvalidInput(

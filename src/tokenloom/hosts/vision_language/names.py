@@ -3,7 +3,7 @@
 from ...core.errors import MissingExtra
 
 try:
-    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+    from transformers.masking_utils import AttentionMaskInterface, create_causal_mask, eager_mask
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
     from transformers.models.llava_next.modeling_llava_next import get_anyres_image_grid_shape
     from transformers.vision_utils import get_vision_window_index
@@ -16,6 +16,7 @@ __all__ = [
     "ALL_ATTENTION_FUNCTIONS",
     "AttentionInterface",
     "AttentionMaskInterface",
+    "create_causal_mask",
     "eager_mask",
     "get_anyres_image_grid_shape",
     "get_vision_window_index",

@@ -60,7 +60,9 @@ class _Parts:
 
 
 @contextmanager
-def reduce_in_blocks(vit: nn.Module, reducers: Mapping[int, BlockReducer]) -> Iterator[Reduced]:
+def reduce_in_blocks(
+    vit: nn.Module, reducers: Mapping[int, BlockReducer], *, generator: torch.Generator | None = None
+) -> Iterator[Reduced]:
     """While the context lasts, drop or merge tokens in some blocks, behind the sum of their attention and before their feed-forward.
 
     A reducer is called with the hidden states of all pictures there, (B, N, D), and by name with what it `needs` of this block:
@@ -74,11 +76,12 @@ def reduce_in_blocks(vit: nn.Module, reducers: Mapping[int, BlockReducer]) -> It
     Args:
         vit: `CLIPVisionModel`, `SiglipVisionModel`, `ViTModel` or `Dinov2Model` of transformers.
         reducers: by block, from 1 on.
+        generator: for those that draw, block by block.
     Yields: what became of the tokens, anew with each run.
-    Raises: InvalidInput: another model, a block or signal that it does not have. When it runs: pictures that keep unequal
+    Raises: InvalidInput: another model, a block or signal that it does not have, a generator for none. When it runs: pictures that keep unequal
         numbers of tokens, an attention mask.
     """
-    run = _Run(vit, reducers)
+    run = _Run(vit, reducers, generator)
     with ExitStack() as undo:
         undo.callback(run.vit.embeddings.register_forward_pre_hook(run.begin).remove)
         for block in range(min(reducers), len(run.layers) + 1):
@@ -128,12 +131,15 @@ def _parts(layer: Any) -> _Parts:
 
 
 class _Run:
-    def __init__(self, vit: Any, reducers: Mapping[int, BlockReducer]) -> None:
+    def __init__(self, vit: Any, reducers: Mapping[int, BlockReducer], generator: torch.Generator | None) -> None:
         self.vit, self.layers, self.reducers, self.reduced = vit, _layers(vit), dict(reducers), Reduced()
         self.attentions, self.prefix = attention_layers(vit), int(has_class_token(vit))
         if not reducers or not all(1 <= block <= len(self.layers) for block in reducers):
             raise InvalidInput(f"blocks {sorted(reducers)}; there must be some, from 1 to {len(self.layers)}")
         self.grid: tuple[int, int] | None = None
+        self.generator = generator
+        if generator is not None and not any("generator" in keywords(one) for one in reducers.values()):
+            raise InvalidInput("a generator is given, but no reducer here draws")
         for block, reducer in self.reducers.items():
             names = keywords(reducer)
             for key, signal in reducer.needs.items():
@@ -200,9 +206,10 @@ class _Run:
             values["grid"] = self.grid
         values["prefix"] = self.prefix
         names = keywords(reducer)
-        token_map = reducer(
-            x_BTD[:, aside:], **{names[key]: values[signal.kind] for key, signal in reducer.needs.items()}
-        )
+        given = {names[key]: values[signal.kind] for key, signal in reducer.needs.items()}
+        if self.generator is not None and "generator" in names:
+            given["generator"] = self.generator
+        token_map = reducer(x_BTD[:, aside:], **given)
         self.proportional |= bool(getattr(reducer, "proportional", False))
         if token_map.shape[0] not in (1, batch) or token_map.shape[2] != size - aside:
             raise InvalidInput(
