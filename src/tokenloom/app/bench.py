@@ -24,6 +24,15 @@ _HEADS = {
 }  # fmt: skip
 
 
+# What fits a terminal of 80 columns, by shorter names.
+_BRIEF = {
+    "seen": {"tokens": "tokens", "cover, mean": "cover", "class token": "class token", "saliency": "saliency",
+             "stability, noise": "stability"},
+    "answered": {"tokens": "tokens", "accuracy, digit": "digit right", "survival": "asked cell left",
+                 "yes, invented": "invented", "agreement": "as with all"},
+}  # fmt: skip
+
+
 @bench.callback()
 def _bench() -> None:
     """Keeps `reduce` a command of its own while it is the only one."""
@@ -102,15 +111,13 @@ def _show(found: Mapping[str, Any], keep: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    for part, heads in _HEADS.items():
-        if not (measured := found[part].get(keep)):
-            continue
-        what = "photographs under DINOv2-S" if part == "seen" else "questions on grids of digits"
-        shown = Table(box=None, pad_edge=False, header_style="bold", title=f"{what}, {keep} of the tokens", title_justify="left")  # fmt: skip
+    for part, heads in _BRIEF.items():
+        title = f"{found['what'][part]}, {keep} of the tokens"
+        shown = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
         shown.add_column("reducer", no_wrap=True)
-        for head in heads:
-            shown.add_column(head, justify="right")
-        for name, measures in measured.items():
+        for head in heads.values():
+            shown.add_column(head, justify="right", no_wrap=True)
+        for name, measures in found[part][keep].items():
             shown.add_row(name, *(_cell(measures.get(head), spread=False) for head in heads))
         Console(highlight=False).print(shown, "")
 
@@ -128,7 +135,6 @@ def _sections(found: Mapping[str, Any], pictures: list[Path], middle: float, see
             f"<figure><img alt='what each reducer leaves of {escape(picture.stem.removeprefix('kept-'))}' src='data:image/png;base64,{data}'>"
             f"<figcaption>{middle:g} of the patches: kept as they are, merged in colour, dropped pale.</figcaption></figure>"
         )
-    titles = {"seen": "Photographs under DINOv2-S", "answered": "Questions on grids of digits"}
     for part, heads in _HEADS.items():
         for keep, measured in found[part].items():
             rows = [
@@ -140,7 +146,7 @@ def _sections(found: Mapping[str, Any], pictures: list[Path], middle: float, see
                 else ""
             )
             sections.append(
-                f"<section><h2>{titles[part]}, {keep} of the tokens</h2><p class='soft'>{_EXPLAINED[part]}{saved}</p>"
+                f"<section><h2>{found['what'][part]}, {keep} of the tokens</h2><p class='soft'>{_EXPLAINED[part]}{saved}</p>"
                 + table(["reducer", *heads], rows, numbers=len(heads)) + "</section>"
             )  # fmt: skip
     sizes = list(found["milliseconds"])
@@ -157,7 +163,7 @@ def _sections(found: Mapping[str, Any], pictures: list[Path], middle: float, see
 
 _EXPLAINED = {
     "seen": "Cover: distance (1 - cosine) of the two nearest tokens left, and of all tokens to the nearest left, mean and largest. "
-    "Class token: its cosine with the whole picture's when block 6 is reduced; saliency: correlation of the map after lifting. "
+    "Class token: its cosine with the whole picture's when the middle block is reduced; saliency: correlation of the map after lifting. "
     "Stability: Jaccard similarity of what is kept under noise, and one patch farther. Spread: evenness over 4 x 4 parts. "
     "Slant: how far below the middle, whatever is shown.",
     "answered": "A model of 138k parameters, trained without reducers. Survival: the asked cell is among the tokens left. "

@@ -59,7 +59,7 @@ def measure(
         quick: generated digits, and noise under an encoder that has learnt nothing.
         progress: called with the name of each part that is finished.
     Returns: "seen", "answered": share → reducer → measure → a value for each seed; "milliseconds": size → reducer → value; "saved":
-        share → operations saved before the language model.
+        share → operations saved before the language model; "what": what was looked at.
     Raises: InvalidInput: a share outside (0, 1). CorpusError: an archive is missing.
     """
     check_run(archives, list(PACKAGES), seeds=seeds, workers=workers, quick=quick)
@@ -83,6 +83,10 @@ def measure(
     times = run_trials(speed.choose, timed, folder, progress=progress)
     return {
         **parts,
+        "what": {
+            "seen": "Noise under an encoder that has learnt nothing" if quick else "Photographs under DINOv2-S",
+            "answered": f"Questions on grids of {'generated' if archives is None else 'handwritten'} digits",
+        },
         "milliseconds": {name.removeprefix("speed-"): found for name, found in times.items()},
         "saved": {f"{keep:g}": speed.saved(keep) for keep in keeps},
     }
