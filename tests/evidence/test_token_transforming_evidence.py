@@ -28,7 +28,7 @@ def test_random_pairs_merge_as_many_as_tome_and_depend_on_their_generator_only()
 
     def drawn(seed):
         generator = torch.Generator().manual_seed(seed)
-        return token_transforming.RandomPairs(3)(x, mass_BT=mass, prefix=1, generator=generator)
+        return token_transforming.RandomPairs(3)(x, mass_BN=mass, offset=1, generator=generator)
 
     assert drawn(0).shape == (2, 8, 11) and drawn(0).rows_sum_to_one
     assert torch.equal(drawn(0).matrix(), drawn(0).matrix()) and not torch.equal(drawn(0).matrix(), drawn(1).matrix())

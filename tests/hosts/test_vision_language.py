@@ -150,6 +150,8 @@ def test_llava_gives_signals_of_the_patches_without_the_class_token(implementati
 def test_signals_begin_with_the_class_token_where_the_prefix_is_asked_for():
     model, inputs = vlm("llava"), tiny_inputs("llava")
     weights = vlm("llava", "eager").model.vision_tower(inputs["pixel_values"], output_attentions=True).attentions
+    (got,) = heard(model, inputs, {"offset": ("offset", None)})
+    assert got["offset"] == 1 and got["x"].shape[1] == 16
     (got,) = heard(model, inputs, {"prefix": ("prefix", None), "row": ("cls_attention", None)})
     states = model.model.vision_tower(inputs["pixel_values"], output_hidden_states=True).hidden_states
     assert got["prefix"] == 1 and torch.equal(got["x"], states[-2])

@@ -48,6 +48,8 @@ def test_the_rule_is_the_published_one_for_each_picture(seed, n, neighbours, plu
 def test_the_laws_of_reducers_hold():
     check_reducer(PruMerge(), noise(3, 50, 6), inputs(3, 50))
     check_reducer(PruMergePlus(4), noise(2, 200, 6), inputs(2, 200, seed=4, sharp=1))
+    for kind in (PruMerge, PruMergePlus):
+        check_reducer(kind(4, keep=0.3), noise(3, 41, 6), inputs(3, 41), rows=12)
 
 
 def test_tokens_are_shared_and_rows_do_not_sum_to_one():
@@ -71,6 +73,46 @@ def test_plus_keeps_patches_at_equal_distances_behind_the_outliers():
     assert own.tolist() == [30, 7, 0, 10, 20, 40, 50]
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 500), st.integers(6, 40), st.integers(1, 40))
+def test_a_budget_is_the_best_patches_and_one_token_for_the_others(seed, n, keep):
+    keep, x, signals = min(keep, n), noise(2, n + 1, 4, seed=seed), inputs(2, n + 1, seed)
+    found = PruMerge(3, keep=keep)(x, **signals)
+    check_token_map(found)
+    assert found.shape == (2, keep, n + 1)
+    if keep == n:
+        assert torch.equal(found.matrix(), torch.eye(n + 1)[1:].expand(2, -1, -1))
+        return
+    keys, query = signals["keys_BTHC"].flatten(2), signals["query_BHC"].flatten(1)
+    for b in range(2):
+        attention = (keys[b] @ query[b] / 6**0.5).softmax(0)[1:]
+        best = attention.argsort(descending=True, stable=True)[: keep - 1]
+        W = found.matrix()[b, :, 1:]
+        assert torch.equal(W[:-1].argmax(1), best) and bool((W[:-1].sum(1) > 1).all())
+        rest = attention.clone()
+        rest[best] = 0
+        np.testing.assert_allclose(W[-1], rest, atol=1e-6)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 500), st.integers(6, 60), st.integers(1, 60))
+def test_the_budget_of_plus_is_what_stands_out_and_the_rest_at_equal_distances(seed, n, keep):
+    keep, x, signals = min(keep, n - 1), noise(1, n + 1, 4, seed=seed), inputs(1, n + 1, seed)
+    found = PruMergePlus(3, keep=keep)(x, **signals)
+    assert found.shape == (1, keep, n + 1)
+    logits = (signals["keys_BTHC"].flatten(2)[0] @ signals["query_BHC"].flatten(1)[0] / 6**0.5).double()
+    attention = logits.softmax(0)[1:].numpy()
+    low, high = np.percentile(attention, [25, 75])
+    outside = [i for i in np.argsort(-attention, kind="stable") if attention[i] > high + 1.5 * (high - low)]
+    own = found.matrix()[0, :-1, 1:].argmax(1).tolist()
+    missing = max(0, keep - 1 - len(outside))
+    assert own[: keep - 1 - missing] == outside[: keep - 1]
+    others = [i for i in range(n) if i not in outside]
+    assert own[keep - 1 - missing :] == [
+        i for k, i in enumerate(others) if (k + 1) * missing // len(others) > k * missing // len(others)
+    ]
+
+
 def nan(name):
     given = inputs(1, 40)
     return {**given, name: torch.full_like(given[name], torch.nan)}
@@ -87,6 +129,8 @@ def crowded(count):
     "make, words",
     [
         (lambda: PruMerge(0), "neighbours=0"),
+        (lambda: PruMerge(keep=0), "keep=0"),
+        (lambda: PruMerge(keep=40)(noise(1, 40, 4), **inputs(1, 40)), "keep=40, but each item has 39"),
         (lambda: PruMerge()(noise(1, 33, 4), **inputs(1, 33)), "32 patches; each has 32 neighbours"),
         (lambda: PruMerge()(noise(1, 40, 4), **{**inputs(1, 40), "prefix": 0}), "prefix=0; PruMerge is made for one"),
         (lambda: PruMerge()(noise(1, 40, 4), **inputs(1, 39)), r"keys of \(1, 39, 2, 3\)"),

@@ -88,13 +88,41 @@ def test_the_laws_of_reducers_hold(options):
     check_reducer(SuperTokenSampling((2, 3), **options), noise(3, 30, 6), {"grid": (5, 6)})
 
 
+@settings(max_examples=40)
+@given(GRIDS, st.data())
+def test_keep_finds_the_most_nearly_square_cells_that_make_so_many(grid, data):
+    counts = {(h, w): -(-grid[0] // h) * -(-grid[1] // w) for h in range(1, grid[0] + 1) for w in range(1, grid[1] + 1)}
+    keep = data.draw(st.sampled_from(sorted(set(counts.values()))))
+    x = noise(2, grid[0] * grid[1], 4)
+    found = SuperTokenSampling(keep=keep)(x, grid=grid)
+    assert found.shape[1] == keep
+    same = [cell for cell, count in counts.items() if count == keep]
+    square = min(max(cell) / min(cell) for cell in same)
+    assert any(
+        torch.equal(SuperTokenSampling(cell)(x, grid=grid).matrix(), found.matrix())
+        for cell in same if max(cell) / min(cell) == square
+    )  # fmt: skip
+
+
+def test_all_of_the_tokens_is_the_identity_and_a_share_is_a_number():
+    x = noise(1, 48, 4)
+    assert torch.equal(SuperTokenSampling(keep=1.0)(x, grid=(6, 8)).matrix()[0], torch.eye(48))
+    assert SuperTokenSampling(keep=0.25)(x, grid=(6, 8)).shape == (1, 12, 48)
+    check_reducer(SuperTokenSampling(keep=0.25), noise(3, 48, 6), {"grid": (6, 8)})
+
+
 @pytest.mark.parametrize(
     "work, words",
     [
         (lambda: SuperTokenSampling((0, 2)), r"cell=\(0, 2\)"),
-        (lambda: SuperTokenSampling(iterations=0), "iterations=0"),
-        (lambda: SuperTokenSampling()(noise(1, 12, 4), grid=(3, 5)), "a grid of 3 x 5 for 12 tokens"),
-        (lambda: SuperTokenSampling()(noise(1, 12, 4)), "SuperTokenSampling needs grid"),
+        (lambda: SuperTokenSampling((2, 2), iterations=0), "iterations=0"),
+        (lambda: SuperTokenSampling(), "exactly one of them"),
+        (lambda: SuperTokenSampling((2, 2), keep=3), "exactly one of them"),
+        (lambda: SuperTokenSampling(keep=0), "keep=0"),
+        (lambda: SuperTokenSampling(keep=11)(noise(1, 12, 4), grid=(3, 4)), "into 11; the nearest are 8 and 12"),
+        (lambda: SuperTokenSampling(keep=13)(noise(1, 12, 4), grid=(3, 4)), "each item has 12 tokens"),
+        (lambda: SuperTokenSampling((2, 2))(noise(1, 12, 4), grid=(3, 5)), "a grid of 3 x 5 for 12 tokens"),
+        (lambda: SuperTokenSampling((2, 2))(noise(1, 12, 4)), "SuperTokenSampling needs grid"),
     ],
 )
 def test_super_token_sampling_refuses(work, words):

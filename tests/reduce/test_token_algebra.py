@@ -51,8 +51,8 @@ def farthest(x):
 
 def tome(x):
     keys, mass = noise(1, N, 3, 5, seed=2), torch.arange(1.0, N + 1)[None] % 5 + 1
-    found = ToMe(r=30)(x[None], keys_BTHC=keys, mass_BT=mass, prefix=1)
-    return found, tome_round(x, keys[0], mass[0], 30, 1)[0]
+    found = ToMe(r=30)(x[None], keys_BNHC=keys, mass_BN=mass, offset=0)
+    return found, tome_round(x, keys[0], mass[0], 30, 0)[0]
 
 
 def tome_over_layers(x):
@@ -60,9 +60,9 @@ def tome_over_layers(x):
     found, plain, mass = TokenMap.identity(1, N), x, torch.ones(N)
     for layer, r in enumerate((40, 30, 20, 10)):
         keys = noise(1, len(plain), 2, 4, seed=10 + layer)
-        one = ToMe(r=r)(found.apply(x[None]), keys_BTHC=keys, mass_BT=found.mass(), prefix=1)
+        one = ToMe(r=r)(found.apply(x[None]), keys_BNHC=keys, mass_BN=found.mass(), offset=0)
         found = one @ found
-        plain, mass, _ = tome_round(plain, keys[0], mass, r, 1)
+        plain, mass, _ = tome_round(plain, keys[0], mass, r, 0)
     assert torch.allclose(found.mass()[0].double(), mass)
     return found, plain
 

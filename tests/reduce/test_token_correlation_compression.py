@@ -72,6 +72,30 @@ def restated(given, b, heads, **options):
     return sorted({*local, *(i for i in range(n) if deep[i] > high + 1.5 * (high - low))})
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 100), st.integers(1, 24))
+def test_a_budget_is_the_global_tokens_and_as_many_local_ones_as_are_missing(seed, keep):
+    given = signals(2, seed=seed)
+    found = TokenCorrelationCompression(1, 2, sampling="top", keep=keep)(features(given), **given)
+    for b in range(2):
+        p, deep = (
+            plain_attention(given[k][b].flatten(1).tolist(), given[q][b].flatten().tolist())
+            for k, q in (("keys_BNHC", "cls_query_BHC"), ("deep_keys_BNHC", "deep_cls_query_BHC"))
+        )
+        low, high = np.percentile(deep, [25, 75])
+        outside = [i for i in sorted(range(24), key=lambda i: -deep[i]) if deep[i] > high + 1.5 * (high - low)][:keep]
+        local = [i for i in sorted(range(24), key=lambda i: -p[i]) if i not in outside][: keep - len(outside)]
+        assert found.index_BM[b].tolist() == sorted(outside + local)
+
+
+def test_the_laws_hold_for_a_budget():
+    given = signals(3)
+    for options in ({"sampling": "top"}, {"aggregate": "nearest"}):
+        drawn = {} if "sampling" in options else {"generator": lambda: seeded(0)}
+        reducer = TokenCorrelationCompression(1, 2, keep=0.3, **options)
+        check_reducer(reducer, features(given), {**given, **drawn}, whole=bool(drawn), rows=7)
+
+
 @pytest.mark.parametrize("heads", ["concatenated", "averaged"])
 @pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize("threshold, look_alikes", [(0.9, 0.05), (0.5, 0.2), (-0.2, 0.5)])
@@ -222,6 +246,9 @@ def run(n=24, **changed):
 @pytest.mark.parametrize(
     "make, words",
     [
+        (lambda: TokenCorrelationCompression(keep=0), "keep=0"),
+        (lambda: TokenCorrelationCompression(keep=5, sub_images=True), "keep=5 with sub_images"),
+        (lambda: TokenCorrelationCompression(1, 2, sampling="top", keep=25)(features(signals()), **signals()), "has 24 tokens"),
         (lambda: TokenCorrelationCompression(threshold=1.0), "threshold=1.0"),
         (lambda: TokenCorrelationCompression(threshold=-1.0), "threshold=-1.0"),
         (lambda: TokenCorrelationCompression(look_alikes=1.0), "look_alikes=1.0"),

@@ -1,4 +1,4 @@
-"""ToMe: its laws, the published order and means restated pair by pair, prefix tokens, schedules, its two variants, refusals."""
+"""ToMe: its laws, the published order and means restated pair by pair, tokens before the patches, schedules, its two variants, refusals."""
 
 import numpy as np
 import pytest
@@ -16,25 +16,28 @@ def noise(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def inputs(batch, n, seed=0, prefix=0):
-    mass_BT = torch.randint(1, 6, (batch, n), generator=torch.Generator().manual_seed(seed)).float()
-    mass_BT[:, :prefix] = 1
-    return {"keys_BTHC": noise(batch, n, 3, 5, seed=seed + 1), "mass_BT": mass_BT, "prefix": prefix}
+def inputs(batch, n, seed=0, offset=0):
+    mass_BN = torch.randint(1, 6, (batch, n), generator=torch.Generator().manual_seed(seed)).float()
+    return {"keys_BNHC": noise(batch, n, 3, 5, seed=seed + 1), "mass_BN": mass_BN, "offset": offset}
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 500), st.integers(2, 14), st.integers(0, 9), st.integers(0, 4))
-def test_one_round_is_the_published_one(seed, n, r, prefix):
-    prefix = min(prefix, n - 1)
-    x, signals = noise(2, n, 4, seed=seed), inputs(2, n, seed, prefix)
-    found = ToMe(r=r)(x, **signals)
+@given(st.integers(0, 500), st.integers(1, 14), st.integers(0, 9), st.integers(0, 4))
+def test_one_round_is_the_published_one(seed, n, r, offset):
+    """The published one has the tokens before the patches in the sequence, and never merges them."""
+    x, keys, mass = noise(2, offset + n, 4, seed=seed), noise(2, offset + n, 3, 5, seed=seed + 1), inputs(2, offset + n, seed)["mass_BN"]  # fmt: skip
+    found = ToMe(r=r)(x[:, offset:], keys_BNHC=keys[:, offset:], mass_BN=mass[:, offset:], offset=offset)
     check_token_map(found)
     for b in range(2):
-        out, mass, groups = tome_round(x[b], signals["keys_BTHC"][b], signals["mass_BT"][b], r, prefix) if r else (x[b], signals["mass_BT"][b], [[i] for i in range(n)])  # fmt: skip
-        np.testing.assert_allclose(found.apply(x)[b], out, atol=1e-5)
-        np.testing.assert_allclose(found.mass(signals["mass_BT"])[b], mass, rtol=1e-6)
+        if r:
+            out, summed, groups = tome_round(x[b], keys[b], mass[b], r, offset)
+        else:
+            out, summed, groups = x[b], mass[b], [[i] for i in range(offset + n)]
+        assert groups[:offset] == [[i] for i in range(offset)]
+        np.testing.assert_allclose(found.apply(x[:, offset:])[b], out[offset:], atol=1e-5)
+        np.testing.assert_allclose(found.mass(mass[:, offset:])[b], summed[offset:], rtol=1e-6)
         sources = [row.nonzero()[:, 0].tolist() for row in found.sources_BMN[b]]
-        assert sources == [sorted(group) for group in groups]
+        assert sources == [sorted(i - offset for i in group) for group in groups[offset:]]
 
 
 @pytest.mark.parametrize("keep", [1, 7, 16, 0.3, 0.9])
@@ -44,13 +47,12 @@ def test_the_laws_of_reducers_hold(keep):
 
 @settings(max_examples=30)
 @given(st.integers(0, 100), st.integers(2, 20), st.integers(1, 20), st.integers(0, 2))
-def test_rounds_reach_the_budget_and_compose(seed, n, keep, prefix):
+def test_rounds_reach_the_budget_and_compose(seed, n, keep, offset):
     keep = min(keep, n)
-    x, signals = noise(2, n + prefix, 4, seed=seed), inputs(2, n + prefix, seed, prefix)
+    x, signals = noise(2, n, 4, seed=seed), inputs(2, n, seed, offset)
     found = ToMe(keep=keep)(x, **signals)
-    assert found.shape[1] == keep + prefix and found.kind in ("one-to-one", "many-to-one") and found.rows_sum_to_one
-    assert torch.equal(found.matrix()[:, :prefix, :prefix], torch.eye(prefix).expand(2, -1, -1))
-    mass = signals["mass_BT"]
+    assert found.shape[1] == keep and found.kind in ("one-to-one", "many-to-one") and found.rows_sum_to_one
+    mass = signals["mass_BN"]
     weighted = (x * mass[..., None]).sum(1)
     kept = found.mass(mass)
     np.testing.assert_allclose((found.apply(x) * kept[..., None]).sum(1), weighted, rtol=1e-4, atol=1e-4)
@@ -58,18 +60,18 @@ def test_rounds_reach_the_budget_and_compose(seed, n, keep, prefix):
 
 def test_rounds_are_calls_one_after_the_other_on_merged_keys():
     """A chain of four, as in four blocks, where the keys of a merged token are the mean of its tokens' directions."""
-    x, signals = noise(1, 41, 6, seed=3), inputs(1, 41, 3, 1)
-    found, unit = None, signals["keys_BTHC"].mean(2)
-    unit, mass = unit / unit.norm(dim=2, keepdim=True), signals["mass_BT"]
+    x, signals = noise(1, 40, 6, seed=3), inputs(1, 40, 3, 1)
+    found, unit = None, signals["keys_BNHC"].mean(2)
+    unit, mass = unit / unit.norm(dim=2, keepdim=True), signals["mass_BN"]
     for r in (20, 10, 5, 2):
-        one = ToMe(r=r)(unit, keys_BTHC=unit[:, :, None], mass_BT=mass, prefix=1)
+        one = ToMe(r=r)(unit, keys_BNHC=unit[:, :, None], mass_BN=mass, offset=1)
         unit, mass = one.apply(unit), one.mass(mass)
         found = one if found is None else one @ found
     np.testing.assert_allclose(ToMe(keep=3)(x, **signals).matrix(), found.matrix(), atol=1e-6)
 
 
 def test_lifting_copies_each_group():
-    x, signals = noise(2, 13, 4), inputs(2, 13, 0, 1)
+    x, signals = noise(2, 12, 4), inputs(2, 12, 0, 1)
     found = ToMe(r=5)(x, **signals)
     y = found.apply(x)
     lifted = found.lift(y)
@@ -81,20 +83,20 @@ def test_lifting_copies_each_group():
 def test_without_a_class_token_the_rest_stands_in_the_order_of_similarity():
     """Similarities of tokens 0, 2, 4 to their best of 1, 3, 5 are 0.6, 0.9 and 0.8: 2 merges, then 4 stands before 0."""
     keys = torch.tensor([[1, 0, 0], [0.6, 0.8, 0], [0, 1, 0], [0, 0.9, 0.43589], [0, 0, 1], [0, 0.6, 0.8]])
-    found = ToMe(r=1)(keys[None], keys_BTHC=keys[None, :, None], mass_BT=torch.ones(1, 6), prefix=0)
+    found = ToMe(r=1)(keys[None], keys_BNHC=keys[None, :, None], mass_BN=torch.ones(1, 6), offset=0)
     sources = [row.nonzero()[:, 0].tolist() for row in found.sources_BMN[0]]
     assert sources == [[4], [0], [1], [2, 3], [5]]
 
 
 def test_r_beyond_half_is_clipped_and_zero_is_the_identity():
     x = noise(1, 9, 4)
-    assert ToMe(r=100)(x, **inputs(1, 9, 0, 1)).shape[1] == 5
+    assert ToMe(r=100)(x, **inputs(1, 9, 0, 1)).shape[1] == 5 == ToMe(r=100)(x, **inputs(1, 9)).shape[1]
     assert ToMe(r=0)(x, **inputs(1, 9)).index_BM.tolist() == [list(range(9))]
 
 
 def test_equal_keys_take_the_lower_index():
     x = torch.ones(1, 6, 3)
-    found = ToMe(r=2)(x, keys_BTHC=x[:, :, None], mass_BT=torch.ones(1, 6), prefix=0)
+    found = ToMe(r=2)(x, keys_BNHC=x[:, :, None], mass_BN=torch.ones(1, 6), offset=0)
     assert [row.nonzero()[:, 0].tolist() for row in found.sources_BMN[0]] == [[4], [0, 1, 2], [3], [5]]
 
 
@@ -118,8 +120,7 @@ def test_schedules_are_those_of_the_authors():
 
 
 def patches(batch, n, seed=0):
-    given = inputs(batch, n, seed)
-    return {"keys_BNHC": given["keys_BTHC"], "mass_BN": given["mass_BT"]}
+    return {name: value for name, value in inputs(batch, n, seed).items() if name != "offset"}
 
 
 @settings(max_examples=30)
@@ -189,11 +190,13 @@ def test_a_random_split_depends_on_its_generator_only():
         (lambda: ToMe(keep=0), "keep=0"),
         (lambda: ToMeEveryKth(0), "k=0"),
         (lambda: ToMeRandomSplit(-2), "r=-2"),
-        (lambda: ToMe(keep=9)(noise(1, 9, 4), **inputs(1, 9, 0, 1)), "has 8 tokens"),
-        (lambda: ToMe(r=1)(noise(1, 9, 4), **{**inputs(1, 9), "prefix": 9}), "prefix=9 of 9 tokens"),
+        (lambda: ToMe(keep=9)(noise(1, 9, 4), **inputs(1, 8, 0, 1)), "keys have shape"),
+        (lambda: ToMe(keep=10)(noise(1, 9, 4), **inputs(1, 9, 0, 1)), "has 9 tokens"),
+        (lambda: ToMe(r=1)(noise(1, 9, 4), **{**inputs(1, 9), "offset": -1}), "offset=-1"),
+        (lambda: ToMe(r=1)(noise(1, 9, 4), **patches(1, 9)), "ToMe needs offset"),
         (lambda: ToMe(r=1)(noise(1, 9, 4), **inputs(1, 8)), "keys have shape"),
-        (lambda: ToMe(r=1)(noise(1, 9, 4), **{**inputs(1, 9), "mass_BT": torch.zeros(1, 9)}), "a mass of 0.0"),
-        (lambda: ToMe(r=1)(noise(1, 9, 4), **{**inputs(1, 9), "mass_BT": torch.ones(1, 8)}), "mass has shape"),
+        (lambda: ToMe(r=1)(noise(1, 9, 4), **{**inputs(1, 9), "mass_BN": torch.zeros(1, 9)}), "a mass of 0.0"),
+        (lambda: ToMe(r=1)(noise(1, 9, 4), **{**inputs(1, 9), "mass_BN": torch.ones(1, 8)}), "mass has shape"),
         (lambda: ToMeEveryKth(10)(noise(1, 9, 4), **patches(1, 9)), "has 9 tokens"),
         (lambda: ToMeRandomSplit(3)(noise(1, 9, 4), **patches(1, 9)), "give generator"),
         (

@@ -51,10 +51,11 @@ class Given:
         keys_BNHC=None,
         mass_BN=None,
         prefix=None,
+        offset=None,
         grid=None,
     ):
-        names = ("received", "cls", "query", "keys", "mass", "prefix", "grid")
-        values = (received_BN, cls_BN, query_BHC, keys_BNHC, mass_BN, prefix, grid)
+        names = ("received", "cls", "query", "keys", "mass", "prefix", "offset", "grid")
+        values = (received_BN, cls_BN, query_BHC, keys_BNHC, mass_BN, prefix, offset, grid)
         self.calls.append({"x": x_BND, **dict(zip(names, values))})
         return self.made
 
@@ -168,7 +169,7 @@ def test_merged_twins_in_proportion_are_the_same_as_not_merged(tower, implementa
 @pytest.mark.parametrize("tower, implementation", BOTH)
 def test_signals_are_those_of_the_blocks_own_attention(tower, implementation):
     model, x, prefix = model_of(tower, implementation), pixels(2), PREFIX[tower]
-    asks = {"received": "received_attention", "keys": "keys", "mass": "mass", "grid": "grid"}
+    asks = {"received": "received_attention", "keys": "keys", "mass": "mass", "grid": "grid", "offset": "offset"}
     asks |= {"cls": "cls_attention", "query": "cls_query"} if prefix else {}
     halves = merge([k % 8 for k in range(16)])
     spy, later = Given(halves, asks, proportional=True), {k: v for k, v in asks.items() if k != "grid"}
@@ -187,7 +188,7 @@ def test_signals_are_those_of_the_blocks_own_attention(tower, implementation):
             assert_close(call["cls"], real[:, :, 0].mean(1)[:, aside:], atol=1e-6, rtol=0)
             assert call["query"].shape == (2, 4, 8)
     assert spy.calls[0]["grid"] == (4, 4) and spy.calls[0]["mass"].tolist() == [[1] * 16] * 2
-    assert whole.calls[0]["prefix"] == prefix
+    assert whole.calls[0]["prefix"] == prefix == spy.calls[0]["offset"]
     assert whole.calls[0]["mass"].tolist() == [[1] * prefix + [2] * 8] * 2 == reduced.mass_BT.tolist()
 
 

@@ -47,13 +47,13 @@ class RandomPairs:
 
     @property
     def needs(self) -> Mapping[str, Signal]:
-        return {"mass": Signal("mass"), "prefix": Signal("prefix")}
+        return {"mass": Signal("mass"), "offset": Signal("offset")}
 
     def __call__(
-        self, x_BTD: torch.Tensor, *, mass_BT: torch.Tensor, prefix: int, generator: torch.Generator
+        self, x_BND: torch.Tensor, *, mass_BN: torch.Tensor, offset: int, generator: torch.Generator
     ) -> TokenMap:
-        keys = torch.randn(*x_BTD.shape[:2], 1, 64, generator=generator)
-        return ToMe(r=self.r)(x_BTD, keys_BTHC=keys, mass_BT=mass_BT, prefix=prefix)
+        keys = torch.randn(*x_BND.shape[:2], 1, 64, generator=generator)
+        return ToMe(r=self.r)(x_BND, keys_BNHC=keys, mass_BN=mass_BN, offset=offset)
 
 
 # name → (r, patches left behind the block) → the reducer of a block

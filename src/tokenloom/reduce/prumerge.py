@@ -18,8 +18,8 @@ from torch.nn.functional import normalize
 
 from ..core.errors import InvalidInput
 from ..core.token_map import TokenMap
-from .budgets import check_features, top
-from .selections import outliers
+from .budgets import check_budget, check_features, tokens_kept, top
+from .selections import best_of_each, outliers
 from .signals import Signal, given
 
 __all__ = ["PruMerge", "PruMergePlus"]
@@ -34,14 +34,19 @@ class PruMerge:
 
     Args:
         neighbours: patches added to each kept one, kept or not.
-    Raises: InvalidInput: `neighbours` below 1.
+        keep: None for the number that each picture calls for; else tokens in all, or a fraction of the patches: one fewer are
+            kept, those with most attention, and the last token is that of all others. All is all as they are.
+    Raises: InvalidInput: `neighbours` below 1, or no budget.
     """
 
     neighbours: int = 32
+    keep: int | float | None = None
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
             raise InvalidInput(f"neighbours={self.neighbours}; it must be at least 1")
+        if self.keep is not None:
+            check_budget(self.keep)
 
     @property
     def needs(self) -> Mapping[str, Signal]:
@@ -59,11 +64,26 @@ class PruMerge:
         """Keep and merge patches of `x_BTD`, floating point (B, T, D), the class token first.
 
         Returns: M + 1 rows, M of each item's own; nothing of the class token. Rows do not sum to 1.
-        Raises: InvalidInput: no class token or more tokens before the patches, no more patches than neighbours, values that do
-            not fit or are not finite. MissingSignal.
+        Raises: InvalidInput: no class token or more tokens before the patches, no more patches than neighbours, fewer patches
+            than are kept, values that do not fit or are not finite. MissingSignal.
         """
         unit_BNC, attention_BN = self._checked(x_BTD, keys_BTHC, query_BHC, prefix)
-        return self._merged(unit_BNC, attention_BN, _outstanding(attention_BN))
+        n = attention_BN.shape[1]
+        if self.keep is None:
+            return self._merged(unit_BNC, attention_BN, self._found(attention_BN))
+        tokens = tokens_kept(self.keep, n)
+        if tokens == n:
+            return TokenMap.keep(torch.arange(1, n + 1, device=x_BTD.device).expand(len(x_BTD), -1), of=n + 1)
+        return self._merged(unit_BNC, attention_BN, self._told(attention_BN, tokens - 1))
+
+    def _found(self, attention_BN: Tensor) -> Tensor:
+        """Which patches have their own row, by rank; -inf for the others: as many as stand out."""
+        return _outstanding(attention_BN)
+
+    def _told(self, attention_BN: Tensor, patches: int) -> Tensor:
+        """The same for a number of them."""
+        counts_B = attention_BN.new_full((len(attention_BN),), patches, dtype=torch.int64)
+        return attention_BN.masked_fill(~best_of_each(attention_BN, counts_B), -torch.inf)
 
     def _checked(
         self, x_BTD: Tensor, keys_BTHC: Tensor | None, query_BHC: Tensor | None, prefix: int | None
@@ -113,36 +133,38 @@ class PruMerge:
 class PruMergePlus(PruMerge):
     """The same, and patches at equal distances in raster order among those that are kept, behind the outstanding ones.
 
-    With M of N patches outstanding, every ⌊⌊N / M⌋ / 3⌋-th of the first N - 1.
+    With M of N patches outstanding, every ⌊⌊N / M⌋ / 3⌋-th of the first N - 1. Where `keep` is given, so many at equal distances
+    among those that do not stand out as are missing; and raises no error for pictures in which too few or too many do: as
+    published, that is where no patch stands out, or so many that a distance of 1 would keep all.
     """
 
-    def __call__(
-        self,
-        x_BTD: Tensor,
-        *,
-        keys_BTHC: Tensor | None = None,
-        query_BHC: Tensor | None = None,
-        prefix: int | None = None,
-    ) -> TokenMap:
-        """As for `PruMerge`; raises also where no patch stands out, or so many that a distance of 1 would keep all."""
-        unit_BNC, attention_BN = self._checked(x_BTD, keys_BTHC, query_BHC, prefix)
+    def _found(self, attention_BN: Tensor) -> Tensor:
         n = attention_BN.shape[1]
         outstanding_BN = _outstanding(attention_BN)
         counts_B = (outstanding_BN > 0).sum(1)
         if not bool(counts_B.all()):
             raise InvalidInput(
-                f"no patch of item {int(counts_B.argmin())} stands out, which sets the distance; use PruMerge"
+                f"no patch of item {int(counts_B.argmin())} stands out, which sets the distance; use PruMerge, or give keep"
             )
         steps_B = n // counts_B // 3
         if bool((steps_B < 2).any()):
             b = int(steps_B.argmin())
             raise InvalidInput(
-                f"{counts_B[b]} of {n} patches of item {b} stand out; a distance of 1 keeps all: use PruMerge"
+                f"{counts_B[b]} of {n} patches of item {b} stand out; a distance of 1 keeps all: use PruMerge, or give keep"
             )
         place_N = torch.arange(n, device=attention_BN.device)
         spaced_BN = (place_N % steps_B[:, None] == 0) & (place_N < n - 1)
-        ranks_BN = torch.where(spaced_BN & (outstanding_BN < 0), -1.0 - place_N, outstanding_BN)
-        return self._merged(unit_BNC, attention_BN, ranks_BN)
+        return torch.where(spaced_BN & (outstanding_BN < 0), -1.0 - place_N, outstanding_BN)
+
+    def _told(self, attention_BN: Tensor, patches: int) -> Tensor:
+        best_BN, others_BN = super()._told(attention_BN, patches), ~outliers(attention_BN)
+        kept_BN = best_BN.masked_fill(others_BN, -torch.inf)
+        missing_B1 = patches - (kept_BN > 0).sum(1, keepdim=True)
+        # The k-th of those that do not stand out is taken where k times the share that is wanted passes a whole number.
+        passed_BN = others_BN.cumsum(1) * missing_B1 // others_BN.sum(1, keepdim=True)
+        spaced_BN = others_BN & (passed_BN > passed_BN.roll(1, 1).index_fill(1, passed_BN.new_zeros(1), 0))
+        place_N = torch.arange(attention_BN.shape[1], device=attention_BN.device)
+        return torch.where(spaced_BN, -1.0 - place_N, kept_BN)
 
 
 def _outstanding(attention_BN: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ KINDS = {
     "cls_query": "(B, H, C): the class token's query; a hook on the layer's query projection records it",
     "keys": "(B, T, H, C): a layer's keys; a hook on its key projection records them",
     "prefix": "how many tokens before the patches (class token, registers) the features and signals begin with",
+    "offset": "how many such tokens stand before the patches where a reducer is given patches only",
     "grid": "rows and columns of the patches",
     "crops": "where the crops of a picture of high resolution lie; see `Crops`",
     "mass": "(B, T): how many patches each token already stands for",

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.errors import InvalidInput
 from ..core.token_map import TokenMap
 from ..models.super_token_attention import associate
-from .budgets import check_features
+from .budgets import check_budget, check_features, tokens_kept
 from .pooling import check_grid
 from .signals import Signal, given
 
@@ -60,7 +60,8 @@ class SuperTokenSampling:
             part of the tokens at the border, and padding counts as tokens that are zero: rows of W may sum to less than 1.
         hard: each token goes to the one super token that it belongs to most, and super tokens are plain means. Those that no
             token goes to are left out; the others keep their order.
-    Raises: InvalidInput: a cell or a number of iterations below 1.
+        keep: instead of a cell, super tokens or a fraction of the tokens; the most nearly square cell gives exactly so many.
+    Raises: InvalidInput: neither or both of cell and keep, impossible ones, iterations below 1.
 
     >>> x = 4 * torch.eye(2)[[0, 0, 0, 1, 1, 1, 1, 1]][None]  # a border that is not that of the cells
     >>> found = SuperTokenSampling(cell=(1, 4), hard=True)(x, grid=(1, 8))
@@ -68,13 +69,20 @@ class SuperTokenSampling:
     [[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1, 1]]
     """
 
-    cell: tuple[int, int] = (8, 8)
+    cell: tuple[int, int] | None = None
     iterations: int = 1
     mask_border: bool = False
     hard: bool = False
+    keep: int | float | None = None
 
     def __post_init__(self) -> None:
-        if len(self.cell) != 2 or min(self.cell) < 1:
+        if (self.cell is None) == (self.keep is None):
+            raise InvalidInput(
+                f"cell={self.cell} and keep={self.keep}; exactly one of them says how many super tokens there are"
+            )
+        if self.keep is not None:
+            check_budget(self.keep)
+        if self.cell is not None and (len(self.cell) != 2 or min(self.cell) < 1):
             raise InvalidInput(f"cell={self.cell}; it must be rows and columns of tokens, at least 1 x 1")
         if self.iterations < 1:
             raise InvalidInput(f"iterations={self.iterations}; it must be at least 1")
@@ -87,7 +95,7 @@ class SuperTokenSampling:
     def __call__(self, x_BND: Tensor, *, grid: tuple[int, int] | None = None) -> TokenMap:
         """W for `x_BND`, floating point (B, N, D), tokens in raster order; super tokens are in raster order too.
 
-        Raises: InvalidInput: a grid that has not N cells, features that are not finite. MissingSignal.
+        Raises: InvalidInput: a grid that has not N cells, a number that no cell gives, features that are not finite. MissingSignal.
         """
         return self.super_tokens(x_BND, grid=grid).sample
 
@@ -97,13 +105,15 @@ class SuperTokenSampling:
         check_features(x_BND)
         batch, n, width = x_BND.shape
         check_grid(grid, n)
-        if self.cell == (1, 1):
+        cell = _cell_of(tokens_kept(self.keep, n), grid) if self.keep is not None else self.cell
+        assert cell is not None
+        if cell == (1, 1):
             identity = TokenMap.identity(batch, n, x_BND.device)
             return SuperTokens(identity, identity)
         x_BCHW = x_BND.detach().float().transpose(1, 2).reshape(batch, width, *grid)
-        found = associate(x_BCHW, self.cell, iterations=self.iterations, mask_border=self.mask_border)
-        target_N9 = _rows(found.cells, self.cell, grid, x_BND.device)
-        share_BN9 = _in_raster_order(found.weight_BMP9, found.cells, self.cell, grid)
+        found = associate(x_BCHW, cell, iterations=self.iterations, mask_border=self.mask_border)
+        target_N9 = _rows(found.cells, cell, grid, x_BND.device)
+        share_BN9 = _in_raster_order(found.weight_BMP9, found.cells, cell, grid)
         share_BN9 = share_BN9.masked_fill(target_N9 < 0, 0)
         if self.hard:
             return _hard(target_N9, share_BN9, found.sums_BM.shape[1])
@@ -112,6 +122,20 @@ class SuperTokenSampling:
         sample_BN9 = share_BN9 / (sums_BL.view(target_BN9.shape) + 1e-12)
         size = found.sums_BM.shape[1]
         return SuperTokens(TokenMap.merge(target_BN9, size, share_BN9), TokenMap.merge(target_BN9, size, sample_BN9))
+
+
+def _cell_of(tokens: int, grid: tuple[int, int]) -> tuple[int, int]:
+    """The cell that divides the grid into so many, the most nearly square one and the lower of equals."""
+    cells = {(h, w): -(-grid[0] // h) * -(-grid[1] // w) for h in range(1, grid[0] + 1) for w in range(1, grid[1] + 1)}
+    fits = [cell for cell, count in cells.items() if count == tokens]
+    if not fits:
+        below, above = (
+            pick(c for c in cells.values() if (c < tokens) == less) for pick, less in ((max, True), (min, False))
+        )
+        raise InvalidInput(
+            f"no cells divide a grid of {grid[0]} x {grid[1]} into {tokens}; the nearest are {below} and {above}"
+        )
+    return min(fits, key=lambda cell: max(cell) / min(cell))
 
 
 def _hard(target_N9: Tensor, share_BN9: Tensor, size: int) -> SuperTokens:

@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 
 from ..core.errors import InvalidInput
 from ..core.token_map import TokenMap
-from .budgets import check_features
+from .budgets import check_budget, check_features, tokens_kept
 from .crops import Crops
 from .selections import best_of_each, keep_where, outliers
 from .signals import Signal, given
@@ -67,6 +67,8 @@ class TokenCorrelationCompression:
         sampling: "without_replacement" draws local tokens from the class token's attention, "top" takes those with most of it.
         aggregate: "none" drops the others, "nearest" averages each into the kept token that its key is most like.
         sub_images: the items are the crops of a picture: the first, its thumbnail, is kept whole.
+        keep: None for the number that follows from the content; else tokens, or a fraction: of the global tokens those with most attention, and so
+            many local ones as are missing.
     Raises: InvalidInput: a value that is none of these.
     """
 
@@ -79,6 +81,7 @@ class TokenCorrelationCompression:
     sampling: Literal["without_replacement", "top"] = "without_replacement"
     aggregate: Literal["none", "nearest"] = "none"
     sub_images: bool = False
+    keep: int | float | None = None
 
     def __post_init__(self) -> None:
         if not -1 < self.threshold < 1:
@@ -92,6 +95,12 @@ class TokenCorrelationCompression:
         ):
             if getattr(self, name) not in known:
                 raise InvalidInput(f"{name}={getattr(self, name)!r}; there are {known[0]!r} and {known[1]!r}")
+        if self.keep is not None:
+            check_budget(self.keep)
+            if self.sub_images:
+                raise InvalidInput(
+                    f"keep={self.keep} with sub_images, which find their own numbers and one of which is kept whole"
+                )
         self.needs  # noqa: B018  (refuses layer 0)
 
     @property
@@ -127,7 +136,7 @@ class TokenCorrelationCompression:
             crops: of the picture; that they are told is enough.
             generator: to draw from, N numbers for each item; not needed for `sampling="top"`.
         Returns: one row for each kept token, in the original order; different numbers for each item, at least 1.
-        Raises: InvalidInput: fewer than 4 patches, shapes that do not fit, values that are not finite, no generator.
+        Raises: InvalidInput: fewer than 4 patches or than are kept, shapes that do not fit, values that are not finite, no generator.
             MissingSignal: one of the four is not given.
         """
         shallow = self._compared(given(keys_BNHC, "keys", self), given(cls_query_BHC, "cls_query", self), x_BND)
@@ -138,13 +147,20 @@ class TokenCorrelationCompression:
         n = x_BND.shape[1]
         if n < 4:
             raise InvalidInput(f"{n} patches; quartiles need 4")
-        dense_B = density(shallow[0], threshold=self.threshold, look_alikes=self.look_alikes, center=self.center_keys)
-        scores_BN = _log_attention(*shallow)
+        scores_BN, deep_BN = _log_attention(*shallow), _log_attention(*deep).exp()
         if self.sampling == "without_replacement":
             # To the logarithms of probabilities add Gumbel noise, and the best k are k draws without replacement.
             scores_BN = scores_BN + _gumbel(scores_BN, generator)
-        kept_BN = best_of_each(scores_BN, (dense_B.double() * n).round().long().clamp(min=1))
-        kept_BN = kept_BN | outliers(_log_attention(*deep).exp())
+        if self.keep is None:
+            dense_B = density(
+                shallow[0], threshold=self.threshold, look_alikes=self.look_alikes, center=self.center_keys
+            )
+            kept_BN = best_of_each(scores_BN, (dense_B.double() * n).round().long().clamp(min=1))
+            kept_BN = kept_BN | outliers(deep_BN)
+        else:
+            counts_B = torch.full((len(x_BND),), tokens_kept(self.keep, n), device=x_BND.device)
+            after_BN = scores_BN - scores_BN.amax(1, keepdim=True) - 1  # all below 0
+            kept_BN = best_of_each(torch.where(outliers(deep_BN), deep_BN, after_BN), counts_B)
         if self.sub_images:
             kept_BN[0] = True
         return keep_where(kept_BN) if self.aggregate == "none" else _joined(kept_BN, shallow[0])

@@ -5,7 +5,7 @@ token, the mean weighted by how many patches each already stands for. Bolya et a
 arXiv 2210.09461, section 3. The order of what is left is that of the authors' code: tokens that were not merged, then those of
 the second set.
 """
-# B batch, P prefix tokens, N patches, T = P + N, M tokens left, H heads, C width of a key
+# B batch, N patches, M of them left, H heads, C width of a key, D width
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ __all__ = ["ToMe", "ToMeEveryKth", "ToMeRandomSplit", "tome_schedule"]
 class ToMe:
     """Merge tokens whose keys are alike.
 
-    Inside a block `r` is what the paper speaks of; `tome_schedule` gives it to several. Prefix tokens (class token, registers)
-    are never merged and come first; with none, tokens that were not merged stand in the order of their similarity.
+    Inside a block `r` is what the paper speaks of; `tome_schedule` gives it to several. Tokens before the patches (class token,
+    registers) are never merged; with none, patches that were not merged stand in the order of their similarity.
 
     Args:
         keep: patches left, or a fraction of them; more than half are merged away in several rounds, each at most half.
@@ -40,7 +40,7 @@ class ToMe:
     Raises: InvalidInput: both or none of the two, or impossible ones.
 
     >>> x = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.1]]])
-    >>> found = ToMe(keep=3)(x, keys_BTHC=x[:, :, None], mass_BT=torch.ones(1, 4), prefix=0)
+    >>> found = ToMe(keep=3)(x, keys_BNHC=x[:, :, None], mass_BN=torch.ones(1, 4), offset=0)
     >>> found.matrix()[0].tolist()  # 2 merged into 1, which is the same
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.0, 1.0]]
     """
@@ -59,36 +59,39 @@ class ToMe:
 
     @property
     def needs(self) -> Mapping[str, Signal]:
-        """Keys and masses of all tokens, and how many are prefix."""
-        return _NEEDS
+        """Keys and masses, and how many tokens stand before the patches."""
+        return _NEEDS | {"offset": Signal("offset")}
 
     def __call__(
         self,
-        x_BTD: Tensor,
+        x_BND: Tensor,
         *,
-        keys_BTHC: Tensor | None = None,
-        mass_BT: Tensor | None = None,
-        prefix: int | None = None,
+        keys_BNHC: Tensor | None = None,
+        mass_BN: Tensor | None = None,
+        offset: int | None = None,
     ) -> TokenMap:
         """Merge.
 
         Args:
-            x_BTD: features, floating point (B, T, D); only their number counts.
-            keys_BTHC: of the block's attention.
-            mass_BT: how many patches each token stands for, > 0; at first 1.
-            prefix: P.
+            x_BND: features, floating point (B, N, D); only their number counts.
+            keys_BNHC: of the block's attention.
+            mass_BN: how many patches each token stands for, > 0; at first 1.
+            offset: tokens before the patches, which are not among these; they decide which patches are in which set.
         Raises: InvalidInput: more tokens kept than there are, another shape, values that are not finite. MissingSignal.
         """
-        unit_BTC, mass_BT, prefix = _checked(self, x_BTD, keys_BTHC, mass_BT, prefix)
-        n = unit_BTC.shape[1] - prefix
+        unit_BNC, mass_BN = _checked(self, x_BND, keys_BNHC, mass_BN)
+        offset = given(offset, "offset", self)
+        if offset < 0:
+            raise InvalidInput(f"{offset=}; so many tokens cannot stand before the patches")
+        n = unit_BNC.shape[1]
         if self.r is not None:
-            return _matched(unit_BTC, mass_BT, min(self.r, n // 2), prefix)
+            return _matched(unit_BNC, mass_BN, min(self.r, n // 2), offset)
         assert self.keep is not None
         goal = tokens_kept(self.keep, n)
-        found = _matched(unit_BTC, mass_BT, min(n - goal, n // 2), prefix)
-        while (left := found.shape[1] - prefix) > goal:
-            merged_BTC = normalize(found.apply(unit_BTC), dim=2)
-            found = _matched(merged_BTC, found.mass(mass_BT), min(left - goal, left // 2), prefix) @ found
+        found = _matched(unit_BNC, mass_BN, min(n - goal, n // 2), offset)
+        while (left := found.shape[1]) > goal:
+            merged_BNC = normalize(found.apply(unit_BNC), dim=2)
+            found = _matched(merged_BNC, found.mass(mass_BN), min(left - goal, left // 2), offset) @ found
         return found
 
 
@@ -96,7 +99,7 @@ class ToMe:
 class ToMeEveryKth:
     """Every k-th token stays, and all others join the one of them whose key is most like theirs: N // k are left.
 
-    Tokens behind the last k-th one, fewer than k, are dropped, as in the authors' code. Prefix tokens are not told apart.
+    Tokens behind the last k-th one, fewer than k, are dropped, as in the authors' code.
 
     Args:
         k: 1 keeps all.
@@ -111,24 +114,25 @@ class ToMeEveryKth:
 
     @property
     def needs(self) -> Mapping[str, Signal]:
-        """Keys and masses; of patches only."""
-        return {"keys": Signal("keys"), "mass": Signal("mass")}
+        """Keys and masses."""
+        return _NEEDS
 
     def __call__(self, x_BND: Tensor, *, keys_BNHC: Tensor | None = None, mass_BN: Tensor | None = None) -> TokenMap:
         """As for `ToMe`; raises also where there are fewer than k tokens."""
-        unit_BNC, mass_BN, _ = _checked(self, x_BND, keys_BNHC, mass_BN, 0)
+        unit_BNC, mass_BN = _checked(self, x_BND, keys_BNHC, mass_BN)
         batch, n, _ = unit_BNC.shape
         size = n // self.k
         if size < 1:
             raise InvalidInput(f"k={self.k}, but each item has {n} tokens")
         if self.k == 1:
             return TokenMap.identity(batch, n, x_BND.device)
-        place_N = torch.arange(n, device=x_BND.device)
+        place_N = torch.arange(size * self.k, device=x_BND.device)
         stays_N = place_N % self.k == self.k - 1
-        nearest_BN = (unit_BNC @ unit_BNC[:, stays_N].transpose(1, 2)).max(2).indices
+        some_BNC = unit_BNC[:, : len(place_N)]
+        nearest_BN = (some_BNC @ some_BNC[:, stays_N].transpose(1, 2)).max(2).indices
         target_BN = torch.where(stays_N, place_N // self.k, nearest_BN)
-        target_BN = torch.where(place_N < size * self.k, target_BN, -1)
-        return _weighted(target_BN, size, mass_BN)
+        found = _weighted(target_BN, size, mass_BN[:, : len(place_N)])
+        return found @ TokenMap.keep(place_N.expand(batch, -1), of=n)
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,8 @@ class ToMeRandomSplit:
 
     @property
     def needs(self) -> Mapping[str, Signal]:
-        """Keys and masses; of patches only."""
-        return {"keys": Signal("keys"), "mass": Signal("mass")}
+        """Keys and masses."""
+        return _NEEDS
 
     def __call__(
         self,
@@ -166,7 +170,7 @@ class ToMeRandomSplit:
         """
         if not isinstance(generator, torch.Generator):
             raise InvalidInput("give generator=torch.Generator().manual_seed(seed)")
-        unit_BNC, mass_BN, _ = _checked(self, x_BND, keys_BNHC, mass_BN, 0)
+        unit_BNC, mass_BN = _checked(self, x_BND, keys_BNHC, mass_BN)
         batch, n, width = unit_BNC.shape
         if self.r >= n:
             raise InvalidInput(f"r={self.r}, but each item has {n} tokens; at least one must stay")
@@ -208,52 +212,42 @@ def tome_schedule(
     return {block: ToMe(r=number, proportional=proportional) for block, number in enumerate(numbers, 1) if number != 0}
 
 
-_NEEDS = {"keys": Signal("keys"), "mass": Signal("mass"), "prefix": Signal("prefix")}
+_NEEDS = {"keys": Signal("keys"), "mass": Signal("mass")}
 
 
-def _checked(
-    reducer: object, x_BTD: Tensor, keys_BTHC: Tensor | None, mass_BT: Tensor | None, prefix: int | None
-) -> tuple[Tensor, Tensor, int]:
-    """Keys of length 1, the mean over heads, float32 (B, T, C); masses, float32; the number of prefix tokens."""
-    keys_BTHC, mass_BT = given(keys_BTHC, "keys", reducer), given(mass_BT, "mass", reducer)
-    prefix = given(prefix, "prefix", reducer)
-    check_features(x_BTD)
-    n = x_BTD.shape[1]
-    unit_BTC = unit_keys(keys_BTHC, x_BTD)
-    check_masses(mass_BT, n)
-    if not 0 <= prefix < n:
-        raise InvalidInput(f"{prefix=} of {n} tokens; at least one must be a patch")
-    return unit_BTC, mass_BT.detach().float(), prefix
+def _checked(reducer: object, x_BND: Tensor, keys_BNHC: Tensor | None, mass_BN: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Keys of length 1, the mean over heads, float32 (B, N, C); masses, float32."""
+    keys_BNHC, mass_BN = given(keys_BNHC, "keys", reducer), given(mass_BN, "mass", reducer)
+    check_features(x_BND)
+    unit_BNC = unit_keys(keys_BNHC, x_BND)
+    check_masses(mass_BN, x_BND.shape[1])
+    return unit_BNC, mass_BN.detach().float()
 
 
-def _matched(unit_BTC: Tensor, mass_BT: Tensor, r: int, prefix: int) -> TokenMap:
-    """One round: tokens at even places, each with its most similar at an odd place; the r most similar pairs become one."""
-    batch, n, _ = unit_BTC.shape
+def _matched(unit_BNC: Tensor, mass_BN: Tensor, r: int, offset: int) -> TokenMap:
+    """One round: tokens at even places of the whole sequence, each with its most similar at an odd place; r pairs become one."""
+    batch, n, _ = unit_BNC.shape
     if r == 0:
-        return TokenMap.identity(batch, n, unit_BTC.device)
-    scores_BAO = unit_BTC[:, ::2] @ unit_BTC[:, 1::2].transpose(1, 2)
-    scores_BAO[:, : (prefix + 1) // 2] = -torch.inf
-    scores_BAO[:, :, : prefix // 2] = -torch.inf
-    best_BA, match_BA = scores_BAO.max(2)  # the first of equal ones
+        return TokenMap.identity(batch, n, unit_BNC.device)
+    even, odd = offset % 2, 1 - offset % 2
+    best_BA, match_BA = (unit_BNC[:, even::2] @ unit_BNC[:, odd::2].transpose(1, 2)).max(2)  # the first of equal ones
     order_BA = best_BA.sort(dim=1, descending=True, stable=True).indices
-    merged_BR, left_BL = 2 * order_BA[:, :r], 2 * order_BA[:, r:]
-    if prefix:
+    merged_BR, left_BL = even + 2 * order_BA[:, :r], even + 2 * order_BA[:, r:]
+    if offset:
         left_BL = left_BL.sort(1).values
-    place_BM = torch.cat([left_BL, torch.arange(1, n, 2, device=unit_BTC.device).expand(batch, -1)], 1)
-    if prefix > 1:  # those at odd places come first, too
-        first_BM = torch.where(place_BM < prefix, place_BM, prefix)
-        place_BM = place_BM.gather(1, first_BM.sort(dim=1, stable=True).indices)
-    size = n - r
-    rows_BM = torch.arange(size, device=unit_BTC.device).expand(batch, -1)
-    target_BT = torch.empty(batch, n, dtype=torch.int64, device=unit_BTC.device).scatter_(1, place_BM, rows_BM)
-    into_BR = 2 * match_BA.gather(1, order_BA[:, :r]) + 1
-    target_BT.scatter_(1, merged_BR, target_BT.gather(1, into_BR))
-    return _weighted(target_BT, size, mass_BT)
+    rows_M, others = torch.arange(n - r, device=unit_BNC.device), left_BL.shape[1]
+    target_BN = torch.empty(batch, n, dtype=torch.int64, device=unit_BNC.device)
+    target_BN.scatter_(1, left_BL, rows_M[:others].expand(batch, -1))
+    target_BN[:, odd::2] = rows_M[others:]
+    target_BN.scatter_(1, merged_BR, match_BA.gather(1, order_BA[:, :r]) + others)
+    return _weighted(target_BN, n - r, mass_BN)
 
 
-def _weighted(target_BT: Tensor, size: int, mass_BT: Tensor) -> TokenMap:
-    """The mean of each row's tokens, weighted by their masses."""
-    row_BT = torch.where(target_BT < 0, size, target_BT)
-    mass_BT = mass_BT.expand(target_BT.shape)
-    sums_BM = mass_BT.new_zeros(target_BT.shape[0], size + 1).scatter_add(1, row_BT, mass_BT)
-    return TokenMap.merge(target_BT, size, mass_BT / sums_BM.gather(1, row_BT))
+def _weighted(target_BN: Tensor, size: int, mass_BN: Tensor) -> TokenMap:
+    """The mean of each row's tokens, weighted by their masses; no token goes nowhere."""
+    mass_BN = mass_BN.expand(target_BN.shape)
+    sums_BM = mass_BN.new_zeros(target_BN.shape[0], size).scatter_add_(1, target_BN, mass_BN)
+    share_BN = mass_BN / sums_BM.gather(1, target_BN)
+    # Made here, so that targets need not be checked; this is called in every block of a model.
+    shape = (target_BN.shape[0], size, target_BN.shape[1])
+    return TokenMap(shape, target_BNK=target_BN[..., None], share_BNK=share_BN[..., None])

@@ -36,7 +36,7 @@ def ask(archives: str | None, models: str, seed: int, keep: float, questions: in
     asked["noise"] = DigitGrids(**{**vars(asked["digit"]), "pixels": asked["digit"].pixels + NOISE * noise})
     reducers: dict[str, Any] = {
         **before(keep, (SIDE, SIDE), blocks=len(model.model.vision_tower.encoder.layers)),
-        "PruMerge": PruMerge(neighbours=SIDE),
+        "PruMerge": PruMerge(neighbours=SIDE, keep=keep),
         **between(keep),
     }
     full = {kind: _logits(model, grids) for kind, grids in asked.items()}

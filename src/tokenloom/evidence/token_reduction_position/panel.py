@@ -29,8 +29,7 @@ __all__ = ["before", "between"]
 def before(keep: float, grid: tuple[int, int], *, blocks: int) -> dict[str, Reducer]:
     """Reducers of a picture's features, at a share of the tokens as near to `keep` as each of them can.
 
-    Pooling keeps squares: M³ the nearest scale that it has, TokenFLEX any; super tokens are square cells. PruMerge and the correlation-guided compression find
-    their own number. GlobalCom² needs several crops, and explainability-guided compression a network trained for the model.
+    Pooling keeps squares: M³ the nearest scale that it has, TokenFLEX any; super tokens are square cells. GlobalCom² needs several crops, and explainability-guided compression a network trained for the model.
 
     Args:
         keep: share of the tokens.
@@ -51,9 +50,9 @@ def before(keep: float, grid: tuple[int, int], *, blocks: int) -> dict[str, Redu
         "FoPru, rows": FoPru(keep, strategy="rows"),
         "HiPrune": HiPrune(keep, layer=middle),
         "DivPrune": DivPrune(keep),
-        "correlation": TokenCorrelationCompression(shallow=max(1, blocks // 4)),
+        "correlation": TokenCorrelationCompression(shallow=max(1, blocks // 4), keep=keep),
         "VisionZip": VisionZip(keep),
-        "PruMerge": PruMerge(),
+        "PruMerge": PruMerge(keep=keep),
         "ToMe": ToMe(keep),
         "Token Transforming": TokenTransforming(keep),
         "super tokens": SuperTokenSampling((cell, cell)),

@@ -37,7 +37,7 @@ def reduce_behind_tower(
     layers = attention_layers(model)
     recorded = {n: resolved(model, kind, at, len(layers)) for n, (kind, at) in requests.items() if kind in RECORDED}
     for name, (kind, _) in requests.items():
-        if kind not in (*RECORDED, "prefix", "grid", "mass"):
+        if kind not in (*RECORDED, "prefix", "offset", "grid", "mass"):
             raise InvalidInput(f"{name} is {kind}, which {type(model).__name__} alone does not have")
     whole = any(kind == "prefix" for kind, _ in requests.values())
     own, report = model.forward, Report()
@@ -58,7 +58,7 @@ def reduce_behind_tower(
             elif kind == "mass":
                 signals[name] = x_BTD.new_ones(len(x_BTD), x_BTD.shape[1] - start, dtype=torch.float32)
             else:
-                signals[name] = prefix if kind == "prefix" else grid
+                signals[name] = grid if kind == "grid" else prefix
         found = reduce(x_BTD[:, start:], signals)
         out.last_hidden_state = torch.cat((x_BTD[:, :start], found.apply(x_BTD[:, start:])), 1)
         items = [found.item(min(b, found.shape[0] - 1)) for b in range(len(x_BTD))]

@@ -81,7 +81,8 @@ class Llava:
                 name: value[one] if self.requests[name][0] == "cls_query" else value[one, before:]
                 for name, value in done.signals.items()
             }
-            signals |= self._structure("grid", done.grid) | self._structure("prefix", done.prefix)
+            for kind, value in (("grid", done.grid), ("prefix", done.prefix), ("offset", done.prefix)):
+                signals |= self._structure(kind, value)
             if self.needs_prefix:
                 x_BND, project = done.tower_KTD[one], self.model.model.multi_modal_projector
                 found.append(GridPicture(tokens_ND, x_BND, signals, done.beside, done.prefix, project))

@@ -19,7 +19,7 @@ from .pictures import GridPicture, Picture, Rows
 
 __all__ = ["CroppedPicture", "LlavaNext"]
 
-_PER_CROP = {"grid", "crops", "prefix", "cls_query"}
+_PER_CROP = {"grid", "crops", "prefix", "offset", "cls_query"}
 """What a reducer can only be given crop by crop; one that asks for none of it sees all tokens as one pool."""
 
 
@@ -28,8 +28,8 @@ class LlavaNext(Llava):
 
     Args:
         model: of this class.
-        requests: of the reducer. If one is of the grid, the crops, the class token's query or the tokens before the patches,
-            pictures are `CroppedPicture`s; else one pool of tokens in the prompt's order, newlines among them, for which signals
+        requests: of the reducer. If one is of the grid, the crops, the class token's query or the tokens before the patches (or
+            their number), pictures are `CroppedPicture`s; else one pool of tokens in the prompt's order, newlines among them, for which signals
             of patches are 0.
         newlines: "rows" keeps those behind rows of the canvas that have tokens, "all" or "none".
     Raises: InvalidInput: the tower cannot answer a request.
@@ -90,7 +90,7 @@ class LlavaNext(Llava):
             name: value[part] if self.requests[name][0] == "cls_query" else value[part, before:]
             for name, value in done.signals.items()
         }
-        for kind, value in (("grid", done.grid), ("prefix", done.prefix), ("crops", crops)):
+        for kind, value in (("grid", done.grid), ("prefix", done.prefix), ("offset", done.prefix), ("crops", crops)):
             signals |= self._structure(kind, value)
         project = self.model.model.multi_modal_projector if self.needs_prefix else None
         x_CND = done.tower_KTD[part] if self.needs_prefix else done.projected_KND[part]

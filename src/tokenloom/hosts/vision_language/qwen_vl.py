@@ -72,7 +72,7 @@ class QwenVL:
                     signals[name] = signals[name] / (height * width)
                 elif kind == "grid":
                     signals[name] = (height // side, width // side)
-                elif kind == "prefix":
+                elif kind in ("prefix", "offset"):
                     signals[name] = 0
             found.append(GridPicture(tokens_ND, tokens_ND[None], signals))
         return found, output

@@ -146,7 +146,7 @@ class _Run:
                 what = f"{type(reducer).__name__} needs {signal.kind}"
                 if key not in names:
                     raise InvalidInput(f"{what} as {key!r}, but its __call__ has no such keyword")
-                if signal.kind not in (*RECORDED, "prefix", "grid", "mass"):
+                if signal.kind not in (*RECORDED, "prefix", "offset", "grid", "mass"):
                     raise InvalidInput(f"{what}, which is not there inside a vision transformer")
                 if signal.layer not in (None, block, block - len(self.layers) - 1):
                     raise InvalidInput(
@@ -204,7 +204,7 @@ class _Run:
                     f"{type(reducer).__name__} needs a grid, but tokens have been reduced in an earlier block"
                 )
             values["grid"] = self.grid
-        values["prefix"] = self.prefix
+        values["prefix"] = values["offset"] = self.prefix
         names = keywords(reducer)
         given = {names[key]: values[signal.kind] for key, signal in reducer.needs.items()}
         if self.generator is not None and "generator" in names:
