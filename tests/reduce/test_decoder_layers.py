@@ -400,7 +400,7 @@ def test_other_models_and_words_are_refused():
 @pytest.mark.parametrize(
     "rows, words",
     [
-        (((5,),), "row 0 has no placeholder"),
+        (((3, "p", 4), (5,)), "row 1 has no placeholder"),
         (((3, "p", 2, "p", 4),), "row 0 has placeholders of images apart"),
         (((3, "p"),), "row 0 ends with its picture"),
         (((3, "p", 4), (3, "p", "p", 4)), "rows have [16, 32] visual tokens"),
@@ -410,6 +410,17 @@ def test_prompts_that_cannot_be_reduced_are_refused(rows, words):
     model, inputs = tiny_vlm("llava"), tiny_inputs("llava", rows)
     with pytest.raises(InvalidInput, match=re.escape(words)), reduce_in_decoder(model, FastV()):
         model(**inputs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_alone_is_left_alone_with_and_without_a_cache(family):
+    model, ids = tiny_vlm(family), torch.tensor([[3, 9, 4, 7]])
+    plain = model(input_ids=ids).logits
+    words = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, do_sample=False)
+    with attach(model, FastV(keep=4)):
+        assert torch.equal(model(input_ids=ids).logits, plain)
+        again = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, do_sample=False)
+    assert torch.equal(words, again)
 
 
 def test_rows_that_keep_unequal_numbers_are_refused():

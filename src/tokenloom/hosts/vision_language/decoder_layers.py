@@ -66,8 +66,8 @@ def reduce_in_decoder(
         positions: "kept", each token keeps the position it had, and a merged one takes that of the token with most weight in it.
             "compact", after each reduction all that is left is numbered anew from 0, on one axis even where there were three.
     Yields: what was done in the last call with a picture; its maps go from all visual tokens to those behind the last layer.
-    Raises: InvalidInput: another model, or layers and signals that it does not have. When the model is called: no picture or
-        several in a row, unequal numbers of visual tokens, a cache of fixed size, a prompt that is not given whole, assisted decoding.
+    Raises: InvalidInput: another model, or layers and signals that it does not have. When the model is called: rows with a
+        picture and rows without, several in a row, unequal numbers of visual tokens, a cache of fixed size, a prompt that is not given whole, assisted decoding.
     """
     run = _Run(model, reducer, positions)
     own: Any = model.generate
@@ -211,6 +211,8 @@ class _Run:
                 raise InvalidInput("the cache was filled under another reduction; begin with an empty one")
             return
         self.prompt = None
+        if ids is not None and not bool((ids == self.image_id).any()):
+            return  # text alone
         if ids is None or ids.shape != x_BTD.shape[:2]:
             raise InvalidInput("the model has no input_ids; visual tokens are found by their placeholders in them")
         if self.mask is not None and (not isinstance(self.mask, Tensor) or self.mask.shape != ids.shape):
