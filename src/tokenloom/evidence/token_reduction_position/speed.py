@@ -34,7 +34,7 @@ def choose(n: int, width: int, keep: float, repeats: int, seed: int) -> dict[str
     signals: dict[str, Any] = {kind: torch.randn(*shape, generator=generator) for kind, shape in shapes.items()}
     for kind in ("received_attention", "cls_attention"):
         signals[kind] = (3 * signals[kind]).softmax(1)
-    signals |= {"prefix": 1, "grid": grid, "mass": torch.ones(1, n + 1)}
+    signals |= {"prefix": 1, "offset": 1, "grid": grid, "mass": torch.ones(1, n + 1)}
     found = {}
     for name, reducer in before(keep, grid if n == 576 else (24, 24), blocks=24).items():
         if n != 576 and any(signal.kind == "grid" for signal in reducer.needs.values()):
