@@ -1,7 +1,10 @@
 # Made from catalogue.toml by `make generate`; do not edit.
 
+from tokenloom.core.draft_tree import DraftTree as DraftTree
 from tokenloom.core.errors import TokenloomError as TokenloomError
+from tokenloom.core.layout import Layout as Layout
 from tokenloom.core.ledger import Ledger as Ledger
+from tokenloom.core.schedule import Schedule as Schedule
 from tokenloom.core.segmentation import Ragged as Ragged
 from tokenloom.core.segmentation import Segmentation as Segmentation
 from tokenloom.core.segmentation import align as align
@@ -9,6 +12,8 @@ from tokenloom.core.token_map import TokenMap as TokenMap
 from tokenloom.core.vocabulary import Vocabulary as Vocabulary
 from tokenloom.hosts import load_tokenizer as load_tokenizer
 from tokenloom.hosts.lexicons import load_lexicon as load_lexicon
+from tokenloom.predict.decode.generating import generate as generate
+from tokenloom.predict.decode.generating import stream as stream
 from tokenloom.tokenize.text.bpe import BPE as BPE
 from tokenloom.tokenize.text.bpe_dropout import BPEDropout as BPEDropout
 from tokenloom.tokenize.text.compoundpiece import CompoundPiece as CompoundPiece

@@ -8,6 +8,7 @@ from ..core.errors import TokenloomError
 from .bench import bench
 from .encode import encode
 from .evidence import evidence
+from .generate import generate
 from .measure.command import measure
 from .papers import papers
 from .train import train
@@ -28,6 +29,7 @@ app.command()(encode)
 app.command()(verify)
 app.command()(measure)
 app.command()(transfer)
+app.command()(generate)
 app.command()(papers)
 # What evidence does not know belongs to the system's own experiment.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(evidence)

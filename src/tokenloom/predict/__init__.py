@@ -6,11 +6,31 @@ from ..core.lazy import lazy as _lazy
 
 _NAMES = {
     "ByteModel": "tokenloom.predict.decode.exact_byte_probabilities:ByteModel",
+    "CausalSession": "tokenloom.predict.decode.session:CausalSession",
+    "Draft": "tokenloom.predict.decode.drafting:Draft",
+    "Drafter": "tokenloom.predict.decode.drafting:Drafter",
     "Ensemble": "tokenloom.predict.decode.exact_byte_probabilities:Ensemble",
+    "Generated": "tokenloom.predict.decode.generating:Generated",
+    "TokenRecycling": "tokenloom.predict.decode.token_recycling:TokenRecycling",
+    "Warp": "tokenloom.predict.decode.sampling:Warp",
+    "choose_tree": "tokenloom.predict.decode.token_recycling:choose_tree",
+    "forward_costs": "tokenloom.predict.decode.token_recycling:forward_costs",
+    "published_tree": "tokenloom.predict.decode.token_recycling:published_tree",
+    "transformers_hook": "tokenloom.predict.decode.generating:transformers_hook",
 }
 __getattr__, __dir__ = _lazy(__name__, _NAMES)
 
 __all__ = [
     "ByteModel",
+    "CausalSession",
+    "Draft",
+    "Drafter",
     "Ensemble",
+    "Generated",
+    "TokenRecycling",
+    "Warp",
+    "choose_tree",
+    "forward_costs",
+    "published_tree",
+    "transformers_hook",
 ]

@@ -4,6 +4,7 @@ Each raises AssertionError with the input that breaks the law, so they read well
 """
 
 from ..core.lazy import lazy as _lazy
+from .drafters import check_drafter
 from .segmenters import check_segmenter, check_splitter
 
 # These need torch, the others do not.
@@ -15,4 +16,4 @@ __getattr__, __dir__ = _lazy(
     },
 )
 
-__all__ = ["check_reducer", "check_segmenter", "check_splitter", "check_token_map"]
+__all__ = ["check_drafter", "check_reducer", "check_segmenter", "check_splitter", "check_token_map"]
