@@ -6,7 +6,14 @@ import torch
 from drafters import Blind, outcomes, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import (
+    CLIPVisionConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+)
 
 import tokenloom as tl
 from tokenloom.core.draft_tree import DraftTree
@@ -130,10 +137,14 @@ def test_the_same_seed_is_the_same_text_and_no_drafter_is_sampling():
     assert generate(model, [1, 2], generator=torch.Generator().manual_seed(0), **options).ids == first
 
 
-def test_no_more_is_cached_than_the_model_has_positions_for():
-    model = tiny_model(0, 11, max_position_embeddings=16)
-    found = generate(model, [1, 2, 3], Blind(11, 1, nodes=30), max_new_tokens=13)
-    assert found.ids == generate(model, [1, 2, 3], max_new_tokens=13).ids and len(found.ids) == 13
+def test_no_draft_reaches_beyond_the_positions_of_a_model():
+    """Which GPT-2 has no embeddings for."""
+    torch.manual_seed(0)
+    options = {"vocab_size": 11, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": None, "eos_token_id": None}
+    model = GPT2LMHeadModel(GPT2Config(n_positions=16, **options)).double().eval()
+    for seed in range(5):
+        found = generate(model, [1, 2, 3], Blind(11, seed, nodes=30), max_new_tokens=13)
+        assert found.ids == generate(model, [1, 2, 3], max_new_tokens=13).ids and len(found.ids) == 13
 
 
 def test_what_it_took_is_counted():
@@ -219,6 +230,8 @@ def test_a_prompt_with_a_picture():
     right = model.generate(**inputs, max_new_tokens=8, do_sample=False, pad_token_id=0)[0, 7:].tolist()
     assert generate(model, inputs, max_new_tokens=8).ids == right
     assert generate(model, inputs, Blind(12), max_new_tokens=8).ids == right
+    # What belongs to each token goes with its token.
+    assert generate(model, {**inputs, "position_ids": torch.arange(7)[None]}, Blind(12), max_new_tokens=8).ids == right
     with pytest.raises(InvalidInput, match="with padding"):
         generate(model, {**inputs, "attention_mask": torch.tensor([[0, 1, 1, 1, 1, 1, 1]])})
 
