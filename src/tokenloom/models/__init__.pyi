@@ -7,3 +7,4 @@ from tokenloom.models.hypernetwork import Hypernetwork as Hypernetwork
 from tokenloom.models.stvit import STViT as STViT
 from tokenloom.models.training import train as train
 from tokenloom.models.transformer import Transformer as Transformer
+from tokenloom.models.two_stream import TwoStream as TwoStream

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..core.errors import InvalidInput, StoreError
 from ..core.store import atomic_write, read_json, sha256_file, write_json
 
-__all__ = ["Cache", "Output", "Transformer", "TransformerConfig"]
+__all__ = ["Cache", "Output", "Transformer", "TransformerConfig", "rotate"]
 
 FORMAT = 1
 
@@ -278,7 +278,7 @@ class _Block(nn.Module):
             part.view(batch, new, n, self.size).transpose(1, 2)
             for part, n in zip(self.qkv(self.attention_norm(x_BTD)).split([n * self.size for n in heads], -1), heads)
         )
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         y = F.scaled_dot_product_attention(
@@ -291,7 +291,7 @@ class _Block(nn.Module):
         return x_BTD + F.dropout(y, self.dropout, self.training), (k, v)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (i, i + C/2) of each head by the angles of its position."""
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (i, i + C/2) of each head by the angles of its position; `cos` and `sin` are (…, T, C/2)."""
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)

@@ -5,6 +5,7 @@
 from ..core.lazy import lazy as _lazy
 
 _NAMES = {
+    "ASSD": "tokenloom.predict.decode.assd:ASSD",
     "ByteModel": "tokenloom.predict.decode.exact_byte_probabilities:ByteModel",
     "CausalSession": "tokenloom.predict.decode.session:CausalSession",
     "Draft": "tokenloom.predict.decode.drafting:Draft",
@@ -21,6 +22,7 @@ _NAMES = {
 __getattr__, __dir__ = _lazy(__name__, _NAMES)
 
 __all__ = [
+    "ASSD",
     "ByteModel",
     "CausalSession",
     "Draft",

@@ -1,5 +1,6 @@
 # Made from catalogue.toml by `make generate`; do not edit.
 
+from tokenloom.predict.decode.assd import ASSD as ASSD
 from tokenloom.predict.decode.drafting import Draft as Draft
 from tokenloom.predict.decode.drafting import Drafter as Drafter
 from tokenloom.predict.decode.exact_byte_probabilities import ByteModel as ByteModel
