@@ -40,6 +40,7 @@ def test_a_chain_is_one_path():
         tree.paths.tolist() == [[0, 1, 2, 3]]
         and DraftTree.from_paths([[0], [0, 0], [0, 0, 0]]).mask.tolist() == tree.mask.tolist()
     )
+    assert DraftTree(np.array([-1, 0, 0]), np.array([0, 1, 0])).children(0).tolist() == [2, 1]  # by rank
     assert DraftTree.chain(0).paths.tolist() == [[0]]
 
 
