@@ -130,3 +130,20 @@ def test_a_token_of_zeros_is_far_from_all_where_eps_allows_it():
 def test_divprune_refuses(make, words):
     with pytest.raises(InvalidInput, match=words):
         make()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+def test_rows_of_any_length_have_the_same_directions(scale):
+    """Squares of such lengths are 0 or infinite in float32."""
+    x = torch.randn(2, 12, 5, generator=torch.Generator().manual_seed(0))
+    right = DivPrune(6)(x).index_BM
+    assert torch.equal(DivPrune(6)(x * scale).index_BM, right)
+    mixed = x * torch.tensor([scale, 1.0]).repeat(6)[:, None]
+    assert torch.equal(DivPrune(6)(mixed).index_BM, right)
+
+
+def test_float64_features_beyond_float32_are_no_end():
+    x = torch.randn(1, 12, 5, generator=torch.Generator().manual_seed(0)).double()
+    assert torch.equal(DivPrune(6)(x * 1e300).index_BM, DivPrune(6)(x).index_BM)
+    with pytest.raises(InvalidInput, match="token 3 of item 0 is all zero"):
+        DivPrune(6)((x * 1e300).index_fill(1, torch.tensor([3]), 0))

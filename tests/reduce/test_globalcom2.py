@@ -177,7 +177,7 @@ SQUARE = Crops(2, 2, 3, 50, 50)
         (lambda: GlobalCom2(0.2, layer=0), "layer=0"),
         (lambda: reduced(GlobalCom2(0.2), torch.ones(4, 9), SQUARE), "4 crops and 9 patches, but there are 5 of 9"),
         (lambda: reduced(GlobalCom2(0.2), torch.ones(5, 8), SQUARE), "8 patches"),
-        (lambda: GlobalCom2(0.2)(torch.ones(5, 9, 1), scores_CN=torch.ones(4, 9), crops=SQUARE), "scores_CN has 4 crops"),
+        (lambda: GlobalCom2(0.2)(torch.ones(5, 9, 1), scores_CN=torch.ones(4, 9), crops=SQUARE), r"scores_CN has shape \(4, 9\)"),
         (lambda: reduced(GlobalCom2(0.2), torch.full((5, 9), torch.inf), SQUARE), "scores_CN is not finite"),
         (lambda: reduced(GlobalCom2(0.2), torch.ones(5, 1), Crops(2, 2, 1, 5, 5)), "2 x 2 crops for a thumbnail of 1 x 1"),
     ],

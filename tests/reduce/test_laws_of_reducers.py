@@ -8,8 +8,14 @@ import torch
 from tokenloom.core.errors import InvalidInput
 from tokenloom.core.token_map import TokenMap
 from tokenloom.reduce.budgets import check_features, check_scores, tokens_kept, top
+from tokenloom.reduce.fastv import FastV
+from tokenloom.reduce.fopru import FoPru
+from tokenloom.reduce.hiprune import HiPrune
 from tokenloom.reduce.selections import best_of_each, keep_where
 from tokenloom.reduce.signals import Signal, given
+from tokenloom.reduce.sparsevlm import SparseVLM
+from tokenloom.reduce.tome import ToMe
+from tokenloom.reduce.visionzip import VisionZip
 from tokenloom.testing import check_reducer
 
 
@@ -24,7 +30,7 @@ class Honest:
     def __call__(self, x_BND, *, attention_BN=None):
         scores = given(attention_BN, "cls_attention", self).float()
         check_features(x_BND)
-        check_scores(scores, x_BND.shape[1], "attention_BN")
+        check_scores(scores, x_BND.shape[:2], "attention_BN")
         return self.choose(x_BND, scores, tokens_kept(self.keep, x_BND.shape[1]))
 
     def choose(self, x, scores, m):
@@ -106,3 +112,24 @@ def test_the_best_of_each_item_may_be_of_different_number():
     assert marked.int().tolist() == [[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
     assert keep_where(marked).index_BM.tolist() == [[1, -1, -1, -1], [0, 1, -1, -1], [0, 1, 2, 3]]
     assert keep_where(torch.zeros(2, 3, dtype=torch.bool)).shape == (2, 0, 3)
+
+
+ONE = {"attention": torch.rand(1, 9), "rows": torch.rand(1, 3, 9).softmax(2)}
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x: FoPru(5)(x, attention_BN=ONE["attention"]),
+        lambda x: HiPrune(5)(x, object_attention_BN=ONE["attention"], deep_attention_BN=torch.rand(2, 9), grid=(3, 3)),
+        lambda x: HiPrune(5)(x, object_attention_BN=torch.rand(2, 9), deep_attention_BN=ONE["attention"], grid=(3, 3)),
+        lambda x: VisionZip(5)(x, attention_BT=ONE["attention"], keys_BTHC=torch.rand(2, 9, 1, 2), prefix=1),
+        lambda x: FastV(5, layer=1)(x, attention_BQN=ONE["rows"], layer=1, total=9),
+        lambda x: SparseVLM(layers=(1,), keep=(5,))(x, attention_BQN=ONE["rows"], text_BQD=torch.rand(2, 3, 4), first_BVD=x, layer=1, total=9),
+        lambda x: SparseVLM(layers=(1,), keep=(5,))(x, attention_BQN=torch.rand(2, 2, 9), text_BQD=torch.rand(2, 3, 4), first_BVD=x, layer=1, total=9),
+        lambda x: ToMe(r=2)(x, keys_BNHC=torch.rand(2, 9, 1, 2), mass_BN=torch.ones(1, 9), offset=0),
+    ],
+)  # fmt: skip
+def test_signals_of_another_batch_are_refused(work):
+    with pytest.raises(InvalidInput, match="has shape"):
+        work(torch.rand(2, 9, 4))

@@ -17,9 +17,9 @@ __all__ = ["bench"]
 bench = typer.Typer(help="Compare the methods of one kind.", no_args_is_help=True)
 
 _HEADS = {
-    "seen": ("tokens", "cover, closest", "cover, mean", "cover, farthest", "class token", "saliency", "stability, noise",
+    "seen": ("tokens", "operations saved", "cover, closest", "cover, mean", "cover, farthest", "class token", "saliency", "stability, noise",
              "stability, moved", "spread", "slant, place"),
-    "answered": ("tokens", "accuracy, digit", "survival", "accuracy, is there", "yes, invented", "divergence", "agreement",
+    "answered": ("tokens", "operations saved", "accuracy, digit", "survival", "accuracy, is there", "yes, invented", "divergence", "agreement",
                  "stability, noise"),
 }  # fmt: skip
 
@@ -126,7 +126,7 @@ def _sections(found: Mapping[str, Any], pictures: list[Path], middle: float, see
     opening = (
         "<header><p class='kicker'>tokenloom bench reduce</p><h1>Fewer tokens, and what they cost</h1>"
         f"<p class='lede'>Every reducer at the same shares of tokens; {seeds} seed{'s' * (seeds > 1)}, means and half of the range. "
-        "All who reduce before the language model save the same operations; they differ in everything else.</p></header>"
+        "Those that leave as many tokens save the same operations; they differ in everything else. Where a method can not leave the share that was asked, the nearest it can is shown.</p></header>"
     )
     sections = [opening]
     for picture in pictures:
@@ -140,13 +140,8 @@ def _sections(found: Mapping[str, Any], pictures: list[Path], middle: float, see
             rows = [
                 [escape(name), *(_cell(measures.get(head)) for head in heads)] for name, measures in measured.items()
             ]
-            saved = (
-                f" {found['saved'][keep]:.0%} of the operations of LLaVA-1.5-7B's prompt are saved."
-                if part == "seen"
-                else ""
-            )
             sections.append(
-                f"<section><h2>{found['what'][part]}, {keep} of the tokens</h2><p class='soft'>{_EXPLAINED[part]}{saved}</p>"
+                f"<section><h2>{found['what'][part]}, {keep} of the tokens</h2><p class='soft'>{_EXPLAINED[part]}</p>"
                 + table(["reducer", *heads], rows, numbers=len(heads)) + "</section>"
             )  # fmt: skip
     sizes = list(found["milliseconds"])
@@ -162,7 +157,7 @@ def _sections(found: Mapping[str, Any], pictures: list[Path], middle: float, see
 
 
 _EXPLAINED = {
-    "seen": "Cover: distance (1 - cosine) of the two nearest tokens left, and of all tokens to the nearest left, mean and largest. "
+    "seen": "Operations saved: of the prompt of LLaVA-1.5-7B with so many visual tokens left. Cover: distance (1 - cosine) of the two nearest tokens left, and of all tokens to the nearest left, mean and largest. "
     "Class token: its cosine with the whole picture's when the middle block is reduced; saliency: correlation of the map after lifting. "
     "Stability: Jaccard similarity of what is kept under noise, and one patch farther. Spread: evenness over 4 x 4 parts. "
     "Slant: how far below the middle, whatever is shown.",

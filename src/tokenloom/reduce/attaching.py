@@ -95,7 +95,8 @@ def attach(
             are trained on included.
         positions: "kept" leaves each token its position, a merged one that of the token with most weight in it; dropping is then
             the same as masking. "compact" counts anew, as several published codes do; Qwen loses its two-dimensional positions.
-        newlines: LLaVA-NeXT, reduced crop by crop: newlines stay behind each row of the picture that still has tokens, behind
+        newlines: LLaVA-NeXT, reduced crop by crop (patches that pad a picture are chosen among, and then left out, so that fewer may
+            stay than `keep` says; `kept` tells): newlines stay behind each row of the picture that still has tokens, behind
             all, or behind none.
         generator: for a reducer that draws, once for each picture, in their order.
     Raises: InvalidInput: no known family, a model that has a reducer, an option that is none, or what the model cannot give.

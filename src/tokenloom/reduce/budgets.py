@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -51,13 +53,17 @@ def check_features(x_BND: Tensor) -> None:
         raise InvalidInput("features are not finite")
 
 
-def check_scores(scores_BN: Tensor, n: int, name: str) -> None:
+def check_scores(scores_BN: Tensor, shape: Sequence[int], name: str) -> None:
     """Refuse scores that no ranking can use.
 
+    Args:
+        shape: B and N, those of the features.
     Raises: InvalidInput: not one per token, or not finite.
     """
-    if scores_BN.dim() != 2 or scores_BN.shape[1] != n:
-        raise InvalidInput(f"{name} has shape {tuple(scores_BN.shape)}; it must have one value for each of {n} tokens")
+    if scores_BN.shape != tuple(shape):
+        raise InvalidInput(
+            f"{name} has shape {tuple(scores_BN.shape)}; it must have one value for each token: {tuple(shape)}"
+        )
     if not bool(torch.isfinite(scores_BN).all()):
         raise InvalidInput(f"{name} is not finite")
 

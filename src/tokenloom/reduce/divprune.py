@@ -82,12 +82,17 @@ class DivPrune:
     def _directions(self, x_BND: Tensor) -> Tensor:
         wide_BND = x_BND.detach().float()
         lengths_BN = wide_BND.norm(dim=2)
+        if not bool(((lengths_BN > 1e-15) & (lengths_BN < 1e15)).all()):
+            # Squares of such lengths leave the range of float32, or the features themselves do.
+            wide_BND = x_BND.detach().double()
+            largest_BN1 = wide_BND.abs().amax(2, keepdim=True)
+            lengths_BN = (wide_BND / largest_BN1.where(largest_BN1 > 0, 1)).norm(dim=2) * largest_BN1[..., 0]
         if self.eps == 0 and bool((lengths_BN == 0).any()):
             b, n = (lengths_BN == 0).nonzero()[0].tolist()
             raise InvalidInput(
                 f"token {n} of item {b} is all zero and has no direction to compare; eps > 0 would take it"
             )
-        return wide_BND / lengths_BN.clamp(min=self.eps)[..., None]
+        return (wide_BND / lengths_BN.clamp(min=self.eps)[..., None]).float()
 
     def _beside(self, x_BND: Tensor, protect_BN: Tensor) -> Tensor:
         """Protected tokens of each item, then the farthest of the others."""

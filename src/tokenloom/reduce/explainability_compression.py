@@ -100,7 +100,7 @@ def relevance_targets(relevance_BN: Tensor, share: float = 0.5) -> Tensor:
     >>> relevance_targets(torch.tensor([[3.0, 1.0, 0.5, 1.0]])).tolist()
     [[0.75, 0.25, 0.0, 0.0]]
     """
-    check_scores(relevance_BN, relevance_BN.shape[-1], "relevance_BN")
+    check_scores(relevance_BN, relevance_BN.shape[:2], "relevance_BN")
     if bool((relevance_BN < 0).any()):
         raise InvalidInput("relevance is negative somewhere; it is a sum of what is not")
     kept_BM = top(relevance_BN, tokens_kept(float(share), relevance_BN.shape[1]))
@@ -203,7 +203,7 @@ class Compressor(nn.Module):
             attention_BN: first-layer attention to each visual token, the mean over heads and question tokens; not negative.
         Raises: InvalidInput: not finite, negative, or all zero in an item.
         """
-        check_scores(attention_BN, attention_BN.shape[-1], "attention_BN")
+        check_scores(attention_BN, attention_BN.shape[:2], "attention_BN")
         attention_BN = attention_BN.float()
         if bool((attention_BN < 0).any()) or not bool((attention_BN.sum(1) > 0).all()):
             raise InvalidInput("attention_BN is negative somewhere, or zero everywhere in an item; it is no attention")
@@ -278,6 +278,6 @@ class ExplainabilityCompression:
         check_features(x_BND)
         m = tokens_kept(self.keep, x_BND.shape[1])
         attention_BN = attention_BQN.float().mean(1)
-        check_scores(attention_BN, x_BND.shape[1], "text_attention_BQN")
+        check_scores(attention_BN, x_BND.shape[:2], "text_attention_BQN")
         picks_BM = top(self.compressor(attention_BN), m)
         return TokenMap.keep(picks_BM.sort(1).values, of=x_BND.shape[1])

@@ -64,5 +64,5 @@ class FastV:
             raise InvalidInput(f"layer={layer}; tokens are dropped after layer {self.layer}")
         n = x_BND.shape[1]
         last_BN = given(attention_BQN, "text_attention", self)[:, -1:].float().mean(1)
-        check_scores(last_BN, n, "attention_BQN")
+        check_scores(last_BN, x_BND.shape[:2], "attention_BQN")
         return TokenMap.keep(top(last_BN, tokens_kept(self.keep, n)).sort(1).values, of=n)

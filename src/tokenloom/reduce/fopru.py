@@ -79,7 +79,7 @@ class FoPru:
             given(grid, "grid", self)
         check_features(x_BND)
         n = x_BND.shape[1]
-        check_scores(scores_BN, n, "attention_BN")
+        check_scores(scores_BN, x_BND.shape[:2], "attention_BN")
         if grid is not None and (grid[0] < 1 or grid[0] * grid[1] != n):
             raise InvalidInput(f"a grid of {grid[0]} x {grid[1]} for {n} patches")
         if self.strategy == "rank":

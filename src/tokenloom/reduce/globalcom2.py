@@ -81,9 +81,7 @@ class GlobalCom2:
         check_features(x_CND)
         if x_CND.shape[:2] != (crops.count, crops.side**2):
             raise InvalidInput(f"features of {x_CND.shape[0]} crops and {x_CND.shape[1]} patches, but there are {crops.count} of {crops.side**2}")  # fmt: skip
-        check_scores(scores_CN, x_CND.shape[1], "scores_CN")
-        if len(scores_CN) != crops.count:
-            raise InvalidInput(f"scores_CN has {len(scores_CN)} crops, but there are {crops.count}")
+        check_scores(scores_CN, x_CND.shape[:2], "scores_CN")
         valid_CN = crops.valid.to(x_CND.device)
         shares_C = torch.cat([torch.tensor([self.keep], dtype=torch.float64), self.budgets(scores_CN[0], crops).cpu()])
         # Rounded at 7 digits before it is cut, so that 0.29 of 100 is 29.

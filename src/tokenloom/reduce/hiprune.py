@@ -93,8 +93,8 @@ class HiPrune:
         n = x_BND.shape[1]
         if rows < 1 or rows * columns != n:
             raise InvalidInput(f"a grid of {rows} x {columns} for {n} patches")
-        check_scores(object_BN, n, "object_attention_BN")
-        check_scores(deep_BN, n, "deep_attention_BN")
+        check_scores(object_BN, x_BND.shape[:2], "object_attention_BN")
+        check_scores(deep_BN, x_BND.shape[:2], "deep_attention_BN")
         m = tokens_kept(self.keep, n)
         anchors_BK = top(object_BN, round(m * self.alpha / 5))
         level_BN = torch.zeros(deep_BN.shape, dtype=torch.int8, device=x_BND.device)

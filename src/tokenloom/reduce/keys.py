@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -28,11 +30,11 @@ def unit_keys(keys_BTHC: Tensor, x_BTD: Tensor) -> Tensor:
         return normalize(mean_BTC, dim=2)
 
 
-def check_masses(mass_BT: Tensor, n: int) -> None:
+def check_masses(mass_BT: Tensor, shape: Sequence[int]) -> None:
     """Refuse masses that no mean can be weighted by.
 
     Raises: InvalidInput: not one per token, not finite, or not above 0.
     """
-    check_scores(mass_BT, n, "mass")
+    check_scores(mass_BT, shape, "mass")
     if not bool((mass_BT > 0).all()):
         raise InvalidInput(f"a mass of {float(mass_BT.min())}; each token stands for something, at first for 1")

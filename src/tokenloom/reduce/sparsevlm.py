@@ -87,8 +87,12 @@ class SparseVLM:
         if m > n:
             raise InvalidInput(f"{m} tokens are to be kept after layer {layer}, but {n} are left")
         raters_BQ = raters(first_BVD, text_BQD).float()
+        if attention_BQN.shape != (batch, raters_BQ.shape[1], n):
+            raise InvalidInput(
+                f"attention_BQN has shape {tuple(attention_BQN.shape)}; it must be {(batch, raters_BQ.shape[1], n)}"
+            )
         scores_BN = (attention_BQN.float() * raters_BQ[..., None]).sum(1) / raters_BQ.sum(1, keepdim=True)
-        check_scores(scores_BN, n, "attention_BQN")
+        check_scores(scores_BN, x_BND.shape[:2], "attention_BQN")
         order_BN = top(scores_BN, n)
         kept_BM = order_BN[:, :m].sort(1).values
         if m == n or not self.recycle:
@@ -120,7 +124,7 @@ def raters(first_BVD: Tensor, text_BQD: Tensor) -> Tensor:
             f"visual tokens of {tuple(first_BVD.shape)} and text of {tuple(text_BQD.shape)}; they must be (B, V, D) and (B, Q, D)"
         )
     fit_BQ = (first_BVD.float() @ text_BQD.float().transpose(1, 2)).softmax(2).mean(1)
-    check_scores(fit_BQ, text_BQD.shape[1], "the text's fit")
+    check_scores(fit_BQ, text_BQD.shape[:2], "the text's fit")
     above_BQ = fit_BQ > fit_BQ.mean(1, keepdim=True)
     return above_BQ | ~above_BQ.any(1, keepdim=True)
 

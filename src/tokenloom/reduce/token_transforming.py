@@ -103,8 +103,8 @@ class TokenTransforming:
         check_features(x_BND)
         batch, n, _ = x_BND.shape
         m = tokens_kept(self.keep, n)
-        check_scores(attention_BN, n, "attention_BN")
-        check_masses(mass_BN, n)
+        check_scores(attention_BN, x_BND.shape[:2], "attention_BN")
+        check_masses(mass_BN, x_BND.shape[:2])
         unit_BNC = unit_keys(keys_BNHC, x_BND)
         if m == n:
             return TokenMap.identity(batch, n, x_BND.device)

@@ -220,7 +220,7 @@ def _checked(reducer: object, x_BND: Tensor, keys_BNHC: Tensor | None, mass_BN: 
     keys_BNHC, mass_BN = given(keys_BNHC, "keys", reducer), given(mass_BN, "mass", reducer)
     check_features(x_BND)
     unit_BNC = unit_keys(keys_BNHC, x_BND)
-    check_masses(mass_BN, x_BND.shape[1])
+    check_masses(mass_BN, x_BND.shape[:2])
     return unit_BNC, mass_BN.detach().float()
 
 

@@ -109,11 +109,11 @@ class TransPrune:
             chosen = [given(recorded.get(at), "transitions", self) for at in self.accumulated if at <= layer]
             parts = [transition_scores(one, cosine=self.cosine, over=self.over) for one in chosen]
             for part_BN in parts:
-                check_scores(part_BN, n, "transitions")
+                check_scores(part_BN, x_BND.shape[:2], "transitions")
             scores_BN = scores_BN + self.alpha * _to_one(torch.stack(parts).sum(0))
         if self.alpha < 1:
             seen_BN = given(attention_BQN, "text_attention", self).float().mean(1)
-            check_scores(seen_BN, n, "attention_BQN")
+            check_scores(seen_BN, x_BND.shape[:2], "attention_BQN")
             scores_BN = scores_BN + (1 - self.alpha) * _to_one(seen_BN)
         return TokenMap.keep(top(scores_BN, m).sort(1).values, of=n)
 

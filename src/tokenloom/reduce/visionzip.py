@@ -73,7 +73,7 @@ class VisionZip:
         batch, n, _ = x_BTD.shape
         if given(prefix, "prefix", self) != 1:
             raise InvalidInput(f"{prefix=}; VisionZip is made for one class token before the patches")
-        check_scores(attention_BT, n, "attention_BT")
+        check_scores(attention_BT, x_BTD.shape[:2], "attention_BT")
         unit_BTC = unit_keys(keys_BTHC, x_BTD)
         keep = tokens_kept(self.keep, n)
         if keep == n:

@@ -23,6 +23,7 @@ from ..result import Figure, Picture, run_trials, write_result
 from ..vision_tokens import PACKAGES
 from . import answers, pictures, speed
 from .gallery import draw_gallery
+from .panel import between
 
 __all__ = ["KEEPS", "PACKAGES", "measure", "run"]
 
@@ -59,8 +60,8 @@ def measure(
         workers: processes.
         quick: generated digits, and noise under an encoder that has learnt nothing.
         progress: called with the name of each part that is finished.
-    Returns: "seen", "answered": share → reducer → measure → a value for each seed; "milliseconds": size → reducer → value; "saved":
-        share → operations saved before the language model; "what": what was looked at.
+    Returns: "seen", "answered": share → reducer → measure → a value for each seed; "milliseconds": size → reducer → value;
+        "what": what was looked at. "operations saved" are those of LLaVA-1.5-7B's prompt at the share that was achieved.
     Raises: InvalidInput: a share outside (0, 1). CorpusError: an archive is missing.
     """
     check_run(archives, list(PACKAGES), seeds=seeds, workers=workers, quick=quick)
@@ -82,6 +83,12 @@ def measure(
     timed = {f"speed-{n}": {"n": n, "width": d, "keep": 0.11, "repeats": 3 if quick else 5, "seed": 0}
              for n, d in (SIZES[:1] if quick else SIZES)}  # fmt: skip
     times = run_trials(speed.choose, timed, folder, progress=progress)
+    for part, total in (("seen", 256), ("answered", 16)):
+        for measured in parts[part].values():
+            for name, measures in measured.items():
+                layer = int(name in between(1.0, 16))
+                shares = [min(1.0, tokens / total) for tokens in measures.get("tokens", [total])]
+                measures["operations saved"] = [speed.saved(share, layer=layer) for share in shares]
     return {
         **parts,
         "what": {
@@ -89,7 +96,6 @@ def measure(
             "answered": f"Questions on grids of {'generated' if archives is None else 'handwritten'} digits",
         },
         "milliseconds": {name.removeprefix("speed-"): found for name, found in times.items()},
-        "saved": {f"{keep:g}": speed.saved(keep) for keep in keeps},
     }
 
 
@@ -136,13 +142,13 @@ def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int
 PARTS = {"seen": "photographs", "answered": "questions on digits"}
 AXES: Mapping[str, Mapping[str, str]] = {
     "seen": {
-        "tokens": "tokens of 256", "cover, closest": "1 - cosine", "cover, mean": "1 - cosine", "cover, farthest": "1 - cosine",
+        "tokens": "tokens of 256", "operations saved": "share of a prompt of LLaVA-1.5-7B", "cover, closest": "1 - cosine", "cover, mean": "1 - cosine", "cover, farthest": "1 - cosine",
         "redundancy": "cosine", "class token": "cosine with all tokens", "saliency": "correlation with all tokens",
         "stability, noise": "Jaccard", "stability, moved": "Jaccard", "stability, seeds": "Jaccard", "spread": "of even",
         "slant, place": "of the height", "slant, content": "of the height",
     },
     "answered": {
-        "tokens": "tokens of 16", "accuracy, digit": "share", "survival": "share", "accuracy, is there": "share", "F1, is there": "share",
+        "tokens": "tokens of 16", "operations saved": "share of a prompt of LLaVA-1.5-7B", "accuracy, digit": "share", "survival": "share", "accuracy, is there": "share", "F1, is there": "share",
         "yes, invented": "share", "divergence": "nats", "agreement": "share", "stability, noise": "Jaccard",
     },
 }  # fmt: skip
@@ -163,7 +169,7 @@ def _sentence(found: dict[str, Any]) -> str:
     steady = {name: value("seen", keep, name, "stability, noise") for name in seen if "stability, noise" in seen[name]}
     low, high = min(cover, key=cover.__getitem__), max(cover, key=cover.__getitem__)
     texts.append(
-        f"A quarter of DINOv2's tokens of photographs saves a language model {found['saved'][keep]:.0%} of its operations, whoever chooses them; but those "
+        f"A quarter of DINOv2's tokens of photographs saves a language model {value('seen', keep, 'random', 'operations saved'):.0%} of its operations, whoever chooses them; but those "
         f"of {low} lie nearest to all ({cover[low]:.3f}), those of {high} farthest ({cover[high]:.3f}). Inside the encoder the class token "
         f"stays nearest with {max(token, key=token.__getitem__)} ({max(token.values()):.3f}); random choice has {token.get('random', float('nan')):.3f} "
         f"and attention of the class token {token['class attention']:.3f}. Noise changes the choice of {min((n for n in steady if n not in ('random', 'uniform grid')), key=steady.__getitem__)} "

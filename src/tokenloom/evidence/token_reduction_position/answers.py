@@ -37,7 +37,7 @@ def ask(archives: str | None, models: str, seed: int, keep: float, questions: in
     reducers: dict[str, Any] = {
         **before(keep, (SIDE, SIDE), blocks=len(model.model.vision_tower.encoder.layers)),
         "PruMerge": PruMerge(neighbours=SIDE, keep=keep),
-        **between(keep),
+        **between(keep, SIDE * SIDE),
     }
     full = {kind: _logits(model, grids) for kind, grids in asked.items()}
     found = {"nothing reduced": _measured(asked, full, full, {})}
@@ -83,5 +83,8 @@ def _measured(asked: Any, full: Any, logits: Any, kept: Any) -> dict[str, Any]:
         inside = [{view: rows.any(0).numpy() for view, rows in zip(("digit", "noise"), pair)} for pair in zip(kept["digit"], kept["noise"])]  # fmt: skip
         found["tokens"] = float(np.mean([len(rows) for rows in kept["digit"]]))
         found["survival"] = float(np.mean([one["digit"][c] for one, c in zip(inside, cell)]))
-        found["stability, noise"] = float(np.mean([jaccard(*(np.flatnonzero(v) for v in one.values())) for one in inside]))  # fmt: skip
+        # What keeps no patch at all keeps the same with noise.
+        found["stability, noise"] = float(np.mean([
+            jaccard(*(np.flatnonzero(v) for v in one.values())) if any(v.any() for v in one.values()) else 1.0 for one in inside
+        ]))  # fmt: skip
     return found

@@ -59,12 +59,13 @@ def before(keep: float, grid: tuple[int, int], *, blocks: int) -> dict[str, Redu
     }
 
 
-def between(keep: float) -> Mapping[str, LayerReducer]:
-    """Reducers between the layers of a small language model, all behind its first."""
+def between(keep: float, n: int) -> Mapping[str, LayerReducer]:
+    """Reducers between the layers of a small language model with `n` visual tokens, all behind its first."""
     return {
         "FastV": FastV(keep, layer=1),
         "SparseVLM": SparseVLM(layers=(1,), keep=(keep,)),
-        "TransPrune": TransPrune(layers=(1,), ratios=(keep,), accumulated=(1,)),
+        # It rounds down; one token is the least.
+        "TransPrune": TransPrune(layers=(1,), ratios=(max(keep, 1 / n),), accumulated=(1,)),
     }
 
 

@@ -57,6 +57,7 @@ def choose(n: int, width: int, keep: float, repeats: int, seed: int) -> dict[str
 
 def saved(keep: float, n: int = 576, layer: int = 0) -> float:
     """Share of the operations of a prompt that is saved in LLaVA-1.5-7B when behind `layer` layers a share `keep` of `n` is left."""
+    # `keep` is what was achieved.
     full = [n + TEXT] * LAYERS
     left = [n + TEXT] * layer + [round(keep * n) + TEXT] * (LAYERS - layer)
     return 1 - prefill_flops(left, **LANGUAGE_MODEL) / prefill_flops(full, **LANGUAGE_MODEL)
