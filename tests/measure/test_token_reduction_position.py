@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tokenloom.core.errors import InvalidInput, UnknownMethod
+from tokenloom.measure import token_reduction_position as measures
 from tokenloom.measure.token_reduction_position import (
     Methods,
     agreement,
@@ -299,3 +300,19 @@ def test_unknown_methods_fields_and_values_are_refused():
     text = methods().json().replace('"free"', '"gratis"', 1)
     with pytest.raises(InvalidInput, match="training is"):
         Methods.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: measures.agreement(np.zeros((2, 3)), np.zeros((1, 3))),
+        lambda: measures.agreement(np.full((2, 3), np.nan), np.zeros((2, 3))),
+        lambda: measures.agreement(np.zeros((0, 3)), np.zeros((0, 3))),
+        lambda: measures.divergence(np.zeros((0, 3)), np.zeros((0, 3))),
+        lambda: measures.cache_bytes([-5], heads=1, head_width=4),
+        lambda: measures.break_even(np.array([1, 2]), np.array([np.nan, 1.0]), np.array([0.0, 0.0])),
+    ],
+)
+def test_measures_of_nothing_or_of_nan_are_refused(work):
+    with pytest.raises(InvalidInput):
+        work()

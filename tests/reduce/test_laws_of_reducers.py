@@ -8,9 +8,12 @@ import torch
 from tokenloom.core.errors import InvalidInput
 from tokenloom.core.token_map import TokenMap
 from tokenloom.reduce.budgets import check_features, check_scores, tokens_kept, top
+from tokenloom.reduce.crops import Crops
+from tokenloom.reduce.divprune import DivPrune
 from tokenloom.reduce.fastv import FastV
 from tokenloom.reduce.fopru import FoPru
 from tokenloom.reduce.hiprune import HiPrune
+from tokenloom.reduce.prumerge import PruMerge
 from tokenloom.reduce.selections import best_of_each, keep_where
 from tokenloom.reduce.signals import Signal, given
 from tokenloom.reduce.sparsevlm import SparseVLM
@@ -133,3 +136,23 @@ ONE = {"attention": torch.rand(1, 9), "rows": torch.rand(1, 3, 9).softmax(2)}
 def test_signals_of_another_batch_are_refused(work):
     with pytest.raises(InvalidInput, match="has shape"):
         work(torch.rand(2, 9, 4))
+
+
+@pytest.mark.parametrize(
+    "work, words",
+    [
+        (lambda: Signal("keys", 1.5), "layer=1.5"),
+        (lambda: HiPrune(5, layer="a").needs, "layer=a"),
+        (lambda: PruMerge(2.5), "neighbours=2.5"),
+        (lambda: Crops(2, 2, 2, float("nan"), 50), "height=nan"),
+        (lambda: Crops(2, 2, 2, 50.5, 50), "height=50.5"),
+        (lambda: DivPrune(3)(torch.rand(0, 9, 4)), "must be floating point"),
+        (
+            lambda: HiPrune(5)(torch.rand(1, 9, 4), object_attention_BN=torch.rand(1, 9), deep_attention_BN=torch.rand(1, 9), grid=(3, 3, 1)),
+            "a grid of 3 x 3 x 1 for 9 tokens",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_are_no_numbers_are_refused(work, words):
+    with pytest.raises(InvalidInput, match=words):
+        work()

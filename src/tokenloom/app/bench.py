@@ -20,7 +20,7 @@ _HEADS = {
     "seen": ("tokens", "operations saved", "cover, closest", "cover, mean", "cover, farthest", "class token", "saliency", "stability, noise",
              "stability, moved", "spread", "slant, place"),
     "answered": ("tokens", "operations saved", "accuracy, digit", "survival", "accuracy, is there", "yes, invented", "divergence", "agreement",
-                 "stability, noise"),
+                 "stability, noise", "slant, place"),
 }  # fmt: skip
 
 

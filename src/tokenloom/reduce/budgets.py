@@ -46,7 +46,7 @@ def check_features(x_BND: Tensor) -> None:
 
     Raises: InvalidInput: not three axes, no token, not floating point, not finite.
     """
-    if x_BND.dim() != 3 or not x_BND.is_floating_point() or x_BND.shape[1] < 1:
+    if x_BND.dim() != 3 or not x_BND.is_floating_point() or 0 in x_BND.shape:
         raise InvalidInput(f"features are {x_BND.dtype} of {tuple(x_BND.shape)}; they must be floating point (B, N, D)")
     # One sum tells of all in most cases, ten times sooner; it may overflow where nothing is infinite.
     if not bool(torch.isfinite(x_BND.sum())) and not bool(torch.isfinite(x_BND).all()):

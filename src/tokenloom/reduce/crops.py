@@ -43,8 +43,8 @@ class Crops:
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns", "side", "height", "width"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name}={getattr(self, name)}; crops, patches and pixels are counted from 1")
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise InvalidInput(f"{name}={value}; crops, patches and pixels are whole numbers, from 1 on")
 
     @property
     def count(self) -> int:

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..core.errors import InvalidInput
 from ..core.token_map import TokenMap
 from .budgets import check_budget, check_features, check_scores, tokens_kept, top
+from .pooling import check_grid
 from .signals import Signal, given
 
 __all__ = ["HiPrune"]
@@ -88,17 +89,16 @@ class HiPrune:
         """
         object_BN = given(object_attention_BN, "received_attention", self).float()
         deep_BN = given(deep_attention_BN, "received_attention", self).float()
-        rows, columns = given(grid, "grid", self)
+        grid = given(grid, "grid", self)
         check_features(x_BND)
         n = x_BND.shape[1]
-        if rows < 1 or rows * columns != n:
-            raise InvalidInput(f"a grid of {rows} x {columns} for {n} patches")
+        check_grid(grid, n)
         check_scores(object_BN, x_BND.shape[:2], "object_attention_BN")
         check_scores(deep_BN, x_BND.shape[:2], "deep_attention_BN")
         m = tokens_kept(self.keep, n)
         anchors_BK = top(object_BN, round(m * self.alpha / 5))
         level_BN = torch.zeros(deep_BN.shape, dtype=torch.int8, device=x_BND.device)
-        level_BN.scatter_(1, self._around(anchors_BK, n, columns), 1).scatter_(1, anchors_BK, 2)
+        level_BN.scatter_(1, self._around(anchors_BK, n, grid[1]), 1).scatter_(1, anchors_BK, 2)
         if self.overfull == "refuse" and (most := int((level_BN > 0).sum(1).max())) > m:
             raise InvalidInput(
                 f"{anchors_BK.shape[1]} anchors and their neighbours are {most} patches, but {m} are kept; "

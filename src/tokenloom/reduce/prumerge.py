@@ -43,8 +43,8 @@ class PruMerge:
     keep: int | float | None = None
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1:
-            raise InvalidInput(f"neighbours={self.neighbours}; it must be at least 1")
+        if not isinstance(self.neighbours, int) or self.neighbours < 1:
+            raise InvalidInput(f"neighbours={self.neighbours}; it must be a whole number, at least 1")
         if self.keep is not None:
             check_budget(self.keep)
 

@@ -51,8 +51,8 @@ class Signal:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InvalidInput(f"no signal {self.kind!r}; there are {', '.join(KINDS)}")
-        if self.layer == 0:
-            raise InvalidInput("layer=0; blocks are counted from 1, or from the last by negative numbers")
+        if self.layer is not None and (not isinstance(self.layer, int) or self.layer == 0):
+            raise InvalidInput(f"layer={self.layer}; blocks are counted from 1, or from the last by negative numbers")
 
 
 class Reducer(Protocol):

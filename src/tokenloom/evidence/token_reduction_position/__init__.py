@@ -150,6 +150,7 @@ AXES: Mapping[str, Mapping[str, str]] = {
     "answered": {
         "tokens": "tokens of 16", "operations saved": "share of a prompt of LLaVA-1.5-7B", "accuracy, digit": "share", "survival": "share", "accuracy, is there": "share", "F1, is there": "share",
         "yes, invented": "share", "divergence": "nats", "agreement": "share", "stability, noise": "Jaccard",
+        "slant, place": "of the height", "slant, content": "of the height",
     },
 }  # fmt: skip
 """Measures, with their units."""
@@ -183,7 +184,9 @@ def _sentence(found: dict[str, Any]) -> str:
     texts.append(
         f"On grids of digits with 4 of 16 tokens {order[0]} answers best ({right[order[0]]:.2f} of questions for one digit, "
         f"{right['random']:.2f} from random tokens) and {order[-1]} worst ({right[order[-1]]:.2f}); but what works between layers comes after "
-        f"the first, which has read much of the picture by then. From all tokens the models of the seeds answer {whole}. A digit that is not there is invented in {invented['nothing reduced']:.2f} of "
+        f"the first, which has read much of the picture by then. From all tokens the models of the seeds answer {whole}. On grids turned upside down "
+        f"the mean row that FastV keeps follows what is shown by {value('answered', keep, 'FastV', 'slant, content'):.2f} of the height, and leans by "
+        f"{value('answered', keep, 'FastV', 'slant, place'):+.2f} to the bottom whatever is shown. A digit that is not there is invented in {invented['nothing reduced']:.2f} of "
         f"questions from all tokens, and in {min(invented.values()):.2f} to {max(invented.values()):.2f} from fewer"
     )  # fmt: skip
     return (

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 
 from ...measure.digit_grid import DigitGrids, DigitGridTask
-from ...measure.token_reduction_position import agreement, divergence, jaccard, probes, recall_by_depth
-from ...models.digit_grid import digit_grid_words
+from ...measure.token_reduction_position import agreement, divergence, jaccard, probes, recall_by_depth, slant
+from ...models.digit_grid import PATCH, digit_grid_words
 from ...reduce.attaching import attach
 from ...reduce.prumerge import PruMerge
 from ..digit_grid import read_digits, trained_digit_grid
@@ -34,6 +35,9 @@ def ask(archives: str | None, models: str, seed: int, keep: float, questions: in
     }
     noise = torch.randn(asked["digit"].pixels.shape, generator=torch.Generator().manual_seed(seed))
     asked["noise"] = DigitGrids(**{**vars(asked["digit"]), "pixels": asked["digit"].pixels + NOISE * noise})
+    # Rows of cells from the bottom up; the question names no place.
+    rows = asked["any"].pixels.unflatten(2, (SIDE, PATCH)).flip(2).flatten(2, 3)
+    asked["flipped"] = DigitGrids(**{**vars(asked["any"]), "pixels": rows})
     reducers: dict[str, Any] = {
         **before(keep, (SIDE, SIDE), blocks=len(model.model.vision_tower.encoder.layers)),
         "PruMerge": PruMerge(neighbours=SIDE, keep=keep),
@@ -53,6 +57,16 @@ def ask(archives: str | None, models: str, seed: int, keep: float, questions: in
             logits[kind], kept[kind] = np.concatenate(parts), maps
         found[name] = _measured(asked, full, logits, kept)
     return found
+
+
+def _slants(kept: Mapping[str, list[Any]]) -> dict[str, float]:
+    """By place and by content, where the tokens that are left are tokens that were there."""
+    pairs = [[rows.any(0).nonzero()[:, 0].numpy() for rows in pair] for pair in zip(kept["any"], kept["flipped"])]
+    told = [slant(pair[0], pair[1], (SIDE, SIDE)) for pair in pairs if all(0 < len(kept) < SIDE * SIDE for kept in pair)]
+    if not told:
+        return {}
+    place, content = (float(np.mean(values)) for values in zip(*((one.place, abs(one.content)) for one in told)))
+    return {"slant, place": place, "slant, content": content}
 
 
 @torch.no_grad()
@@ -82,6 +96,7 @@ def _measured(asked: Any, full: Any, logits: Any, kept: Any) -> dict[str, Any]:
     if kept:
         inside = [{view: rows.any(0).numpy() for view, rows in zip(("digit", "noise"), pair)} for pair in zip(kept["digit"], kept["noise"])]  # fmt: skip
         found["tokens"] = float(np.mean([len(rows) for rows in kept["digit"]]))
+        found |= _slants(kept)
         found["survival"] = float(np.mean([one["digit"][c] for one, c in zip(inside, cell)]))
         # What keeps no patch at all keeps the same with noise.
         found["stability, noise"] = float(np.mean([

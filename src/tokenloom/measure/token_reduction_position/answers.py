@@ -22,7 +22,7 @@ def divergence(full_QV: np.ndarray, reduced_QV: np.ndarray) -> float:
     Raises: InvalidInput: shapes that differ, or logits that are not finite.
     """
     full, reduced = _log_softmax(full_QV), _log_softmax(reduced_QV)
-    if full.shape != reduced.shape:
+    if full.shape != reduced.shape or not full.size:
         raise InvalidInput(f"logits of shapes {full.shape} and {reduced.shape}")
     return float(np.maximum((np.exp(full) * (full - reduced)).sum(-1), 0).mean())
 
@@ -36,7 +36,15 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def agreement(full_QV: np.ndarray, reduced_QV: np.ndarray) -> float:
-    """Share of questions whose likeliest next token is the same."""
+    """Share of questions whose likeliest next token is the same.
+
+    Raises: InvalidInput: shapes that differ, no question, or logits that are NaN.
+    """
+    full_QV, reduced_QV = np.asarray(full_QV), np.asarray(reduced_QV)
+    if full_QV.shape != reduced_QV.shape or not full_QV.size or np.isnan(full_QV).any() or np.isnan(reduced_QV).any():
+        raise InvalidInput(
+            f"logits of shapes {full_QV.shape} and {reduced_QV.shape}; they must be equal, and no value NaN"
+        )
     return float((np.argmax(full_QV, -1) == np.argmax(reduced_QV, -1)).mean())
 
 

@@ -40,7 +40,10 @@ def cache_bytes(tokens_L: Sequence[int], *, heads: int, head_width: int, itemsiz
         heads: of keys and values.
         head_width: of one head.
         itemsize: bytes of a number.
+    Raises: InvalidInput: a negative number.
     """
+    if min(*tokens_L, heads, head_width, itemsize, 0) < 0:
+        raise InvalidInput(f"tokens {list(tokens_L)}, {heads=}, {head_width=}, {itemsize=}; none can be negative")
     return 2 * sum(tokens_L) * heads * head_width * itemsize
 
 
@@ -53,13 +56,19 @@ def break_even(lengths: np.ndarray, saved: np.ndarray, overhead: np.ndarray) -> 
         overhead: what the reducer costs, in the same unit.
     Returns: the last crossing from loss to gain, linearly interpolated; the first length if there is always a gain; None if at
         the last one there is none.
-    Raises: InvalidInput: lengths that do not ascend, or other numbers of values.
+    Raises: InvalidInput: lengths that do not ascend, other numbers of values, or NaN among them.
 
     >>> break_even(np.array([100, 200]), np.array([0.0, 4.0]), np.array([1.0, 1.0]))
     125.0
     """
     lengths, gain = np.asarray(lengths, np.float64), np.asarray(saved, np.float64) - np.asarray(overhead, np.float64)
-    if lengths.ndim != 1 or lengths.shape != gain.shape or not lengths.size or (np.diff(lengths) <= 0).any():
+    if (
+        lengths.ndim != 1
+        or lengths.shape != gain.shape
+        or not lengths.size
+        or not (np.diff(lengths) > 0).all()
+        or np.isnan(gain).any()
+    ):
         raise InvalidInput(f"{lengths.size} lengths, which must ascend, and {gain.size} gains")
     if gain[-1] <= 0:
         return None
