@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 import tokenloom as tl
 from tokenloom.core.draft_tree import DraftTree
 from tokenloom.predict.decode import generating
+from tokenloom.predict.decode.flash_speculative import FLASH, FlashHead
 from tokenloom.predict.decode.sampling import Warp
 from tokenloom.predict.decode.token_recycling import TokenRecycling, published_tree
 from tokenloom.testing import check_drafter
@@ -23,6 +24,14 @@ DRAFTERS = {
     "recycling": lambda model: TokenRecycling(SMALL, k=2),
     "recycling, prompts": lambda model: TokenRecycling(SMALL, k=2, update_on_prompt=True),
 }
+
+
+def flash(model, **options):
+    head = FlashHead(width=model.config.hidden_size, heads=2, groups=2, futures=2, latents=None)
+    return FLASH(head.double(), SMALL, **options)
+
+
+DRAFTERS |= {"FLASH": flash}
 every = pytest.mark.parametrize("make", DRAFTERS.values(), ids=DRAFTERS)
 
 
