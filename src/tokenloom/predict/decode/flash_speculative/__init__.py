@@ -23,13 +23,13 @@ from ....core.draft_tree import DraftTree
 from ....core.errors import InvalidInput
 from ....core.ledger import Ledger
 from ....hosts.vision_language.relevance import visual_span
+from ....models.tables import embeddings, output_layer
 from ....models.transformer import Cache
 from ..drafting import Draft
 from ..sampling import drawn
 from ..session import CausalSession, Step
 from ..verification import Accepted
 from .head import FlashHead, LatentPooling
-from .tables import embeddings, output_layer
 from .training import OwnAnswers, flash_losses, own_answers, train_flash
 
 __all__ = [

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from ....core.errors import InvalidInput
 from ....core.ledger import Ledger
 from ....hosts.vision_language.relevance import visual_span
+from ....models.tables import embeddings, output_layer
 from ....models.training import learning_rate
 from ....models.transformer import Transformer
 from .head import FlashHead
-from .tables import embeddings, output_layer
 
 __all__ = ["FlashTraining", "OwnAnswers", "blocks", "flash_losses", "own_answers", "train_flash"]
 

@@ -1,11 +1,11 @@
-"""The two tables of a model that a head shares with it: embeddings of ids, and the layer from features to logits."""
+"""The two tables of a causal language model, by whatever names it has them: embeddings of ids, and the layer from states to logits."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from ....core.errors import InvalidInput
-from ....models.transformer import Transformer
+from ..core.errors import InvalidInput
+from .transformer import Transformer
 
 __all__ = ["embeddings", "output_layer"]
 
@@ -24,7 +24,7 @@ def embeddings(model: nn.Module) -> nn.Module:
 
 
 def output_layer(model: nn.Module) -> nn.Linear:
-    """From features to logits.
+    """From the last states to logits, D → V; with tied embeddings its weight is that of the embeddings, too.
 
     Raises: InvalidInput: there is none.
     """
