@@ -1,0 +1,1 @@
+"""What a model is trained on beside, or instead of, the next token."""
