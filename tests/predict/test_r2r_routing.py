@@ -78,7 +78,7 @@ def prompt_of(rng):
 
 @every_pair
 def test_if_everything_is_routed_the_text_is_the_large_models(large, small):
-    for seed in range(5):
+    for seed in range(3):
         prompt = prompt_of(np.random.default_rng(seed))
         found = R2R(router(small), threshold=0)(large, small, prompt, max_new_tokens=30)
         assert found.ids == generate(large, prompt, max_new_tokens=30).ids
@@ -87,7 +87,7 @@ def test_if_everything_is_routed_the_text_is_the_large_models(large, small):
 
 @every_pair
 def test_if_nothing_is_routed_it_is_the_small_models_and_the_large_one_never_runs(large, small):
-    for seed in range(5):
+    for seed in range(3):
         prompt = prompt_of(np.random.default_rng(seed))
         found = R2R(router(small), threshold=math.inf)(large, small, prompt, max_new_tokens=30)
         assert found.ids == generate(small, prompt, max_new_tokens=30).ids
@@ -96,25 +96,25 @@ def test_if_nothing_is_routed_it_is_the_small_models_and_the_large_one_never_run
 
 @every_pair
 def test_routing_all_mismatches_gives_the_large_models_text_at_the_rate_of_mismatches(large, small):
-    for seed in range(5):
+    for seed in range(3):
         prompt = prompt_of(np.random.default_rng(seed))
-        found = follow(large, small, prompt, PathFollowing(lambda both: 1, ends={0}, longest=3), max_new_tokens=30)
-        right = generate(large, prompt, max_new_tokens=30).ids
+        found = follow(large, small, prompt, PathFollowing(lambda both: 1, ends={0}, longest=3), max_new_tokens=20)
+        right = generate(large, prompt, max_new_tokens=20).ids
         assert found.ids == right
-        parted = [best(small, prompt + right[:i]) != right[i] for i in range(30)]
-        assert found.by_large_N.tolist() == parted and found.rate == sum(parted) / 30
+        parted = [best(small, prompt + right[:i]) != right[i] for i in range(20)]
+        assert found.by_large_N.tolist() == parted and found.rate == sum(parted) / 20
 
 
 @every_pair
 def test_where_the_verifier_finds_no_difference_the_text_is_the_small_models(large, small):
-    for seed in range(5):
+    for seed in range(3):
         prompt = prompt_of(np.random.default_rng(seed))
         found = follow(large, small, prompt, PathFollowing(lambda both: 0, ends={0}, longest=3), max_new_tokens=30)
         assert found.ids == generate(small, prompt, max_new_tokens=30).ids and found.rate == 0
 
 
 @every_pair
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 1000), st.floats(0, 1))
 def test_any_mixture_is_that_of_a_loop_without_caches_and_adds_up(large, small, seed, threshold):
     prompt = prompt_of(np.random.default_rng(seed))
@@ -222,8 +222,8 @@ def test_drawn_text_is_the_same_for_the_same_generator_and_of_the_models_distrib
 
     assert write(5, 20) == write(5, 20) != write(6, 20)
     p_V = Warp(1.5)(plain(LARGE, [3, 1])).numpy()
-    counts = np.bincount([write(seed)[0] for seed in range(800)], minlength=11)
-    assert np.abs(counts / 800 - p_V).max() < 0.06
+    counts = np.bincount([write(seed)[0] for seed in range(300)], minlength=11)
+    assert np.abs(counts / 300 - p_V).max() < 0.1
 
 
 # Labels
@@ -264,7 +264,7 @@ def plain_comparison(written, large, small, ends, stop, longest):
 
 
 @every_pair
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 9), st.booleans())
 def test_labels_are_those_of_a_loop_without_caches(large, small, seed, longest, greedy):
     rng = np.random.default_rng(seed)
@@ -292,7 +292,7 @@ def test_labels_are_those_of_a_loop_without_caches(large, small, seed, longest, 
 
 
 @every_pair
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 1000))
 def test_the_oracle_is_a_loop_without_caches(large, small, seed):
     rng = np.random.default_rng(seed)
@@ -494,7 +494,7 @@ def test_a_saved_router_is_the_same(tmp_path):
 SCORES = st.lists(st.sampled_from([0.0, 0.005, 0.01, 0.2, 0.406, 0.5, 0.7, 0.99, 1.0]), min_size=1, max_size=30)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SCORES, st.data(), st.sampled_from([0.0, 0.3, 0.5, 0.95, 1.0]))
 def test_the_threshold_for_recall_is_the_best_of_all(scores, data, min_recall):
     divergent = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)).filter(any))
@@ -509,7 +509,7 @@ def test_the_threshold_for_recall_is_the_best_of_all(scores, data, min_recall):
     assert found == right
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SCORES, st.floats(0, 1))
 def test_the_threshold_for_a_rate_routes_no_more_and_none_lower_does(scores, rate):
     found = threshold_for_rate(torch.tensor(scores, dtype=torch.float64), rate)

@@ -172,7 +172,7 @@ def _sentence(found: list[dict[str, Any]], real: dict[str, Any]) -> str:
         f"{percent(lambda one: one['shares']['neutral'])} differ in wording and {percent(lambda one: one['shares']['divergent'])} in meaning. Alone the small model "
         f"answers {percent(lambda one: one['ways']['small']['accuracy'])} of the questions rightly and the large one {percent(lambda one: one['ways']['large']['accuracy'])}; "
         + "; ".join(budget(place) for place in reversed(range(len(BUDGETS))))
-        + f". With fewer tokens than there are divergent ones no router can repair most answers, for one wrong step is enough. An oracle needs "
+        + f". An oracle needs "
         f"{percent(lambda one: one['ways']['oracle']['rate'])} for {percent(lambda one: one['ways']['oracle']['accuracy'])}. A router that was taught mismatches instead of divergence has "
         f"{100 * np.mean([way['accuracy'] for way in taught]):.0f} % at {100 * np.mean([way['rate'] for way in taught]):.0f} %. Activated parameters a token are {100 * cost:.0f} % of the "
         f"large model's with the largest budget, router and small model included; but the large model also reads what it did not write, and with that it is {100 * read:.0f} %: "

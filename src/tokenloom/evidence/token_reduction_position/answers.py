@@ -62,7 +62,9 @@ def ask(archives: str | None, models: str, seed: int, keep: float, questions: in
 def _slants(kept: Mapping[str, list[Any]]) -> dict[str, float]:
     """By place and by content, where the tokens that are left are tokens that were there."""
     pairs = [[rows.any(0).nonzero()[:, 0].numpy() for rows in pair] for pair in zip(kept["any"], kept["flipped"])]
-    told = [slant(pair[0], pair[1], (SIDE, SIDE)) for pair in pairs if all(0 < len(kept) < SIDE * SIDE for kept in pair)]
+    told = [
+        slant(pair[0], pair[1], (SIDE, SIDE)) for pair in pairs if all(0 < len(kept) < SIDE * SIDE for kept in pair)
+    ]
     if not told:
         return {}
     place, content = (float(np.mean(values)) for values in zip(*((one.place, abs(one.content)) for one in told)))
