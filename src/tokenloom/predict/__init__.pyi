@@ -12,11 +12,11 @@ from tokenloom.predict.decode.flash_speculative import own_answers as own_answer
 from tokenloom.predict.decode.flash_speculative import train_flash as train_flash
 from tokenloom.predict.decode.generating import Generated as Generated
 from tokenloom.predict.decode.generating import transformers_hook as transformers_hook
+from tokenloom.predict.decode.r2r_routing import R2R as R2R
 from tokenloom.predict.decode.r2r_routing import AleatoricRouting as AleatoricRouting
 from tokenloom.predict.decode.r2r_routing import EntropyRouting as EntropyRouting
 from tokenloom.predict.decode.r2r_routing import EpistemicRouting as EpistemicRouting
 from tokenloom.predict.decode.r2r_routing import PathFollowing as PathFollowing
-from tokenloom.predict.decode.r2r_routing import R2R as R2R
 from tokenloom.predict.decode.r2r_routing import RandomRouting as RandomRouting
 from tokenloom.predict.decode.r2r_routing import TokenRouter as TokenRouter
 from tokenloom.predict.decode.r2r_routing import train_router as train_router
