@@ -81,16 +81,17 @@ def _room_of(item: tuple[str, str]) -> str:
     return item[0].rpartition(".")[0]
 
 
+def _as_linters_want(name: str) -> tuple[bool, bool, str]:
+    """Names in capitals, then classes, then functions."""
+    return not name.isupper(), not name[0].isupper(), name
+
+
 def _module(room: str, names: Mapping[str, str], rooms: Iterable[str]) -> str:
     """A package whose names are imported when first used."""
     up = "." * (1 + bool(room))
     doc = ROOMS[room] if room else "One toolkit for tokens: cut, look inside, move, reduce and predict them."
     table = "".join(f'    "{name}": "{target}",\n' for name, target in sorted(names.items()))
-    # As linters want it: names in capitals, then classes, then functions.
-    public = sorted(
-        [*names, *rooms, *([] if room else ["__version__"])],
-        key=lambda name: (not name.isupper(), not name[0].isupper(), name),
-    )
+    public = sorted([*names, *rooms, *([] if room else ["__version__"])], key=_as_linters_want)
     listed = "".join(f'    "{name}",\n' for name in public)
     version = "" if room else "from ._version import __version__\n"
     # One argument a line, as ruff breaks what is too long for one.
@@ -108,7 +109,9 @@ def _stub(room: str, names: Mapping[str, str], rooms: Iterable[str]) -> str:
     """The same names for type checkers and editors."""
     stub = "".join(
         f"from {target.partition(':')[0]} import {target.partition(':')[2]} as {name}\n"
-        for name, target in sorted(names.items(), key=lambda item: (item[1].partition(":")[0], item[0]))
+        for name, target in sorted(
+            names.items(), key=lambda item: (item[1].partition(":")[0], _as_linters_want(item[0]))
+        )
     )
     inner = "".join(f"from . import {name} as {name}\n" for name in rooms)
     version = "" if room else "from ._version import __version__ as __version__\n"
