@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from tokenloom.core.errors import InvalidInput, StoreError
 from tokenloom.models.batches import IGNORED, pack, packs, windows
@@ -565,11 +574,17 @@ def other_model(kind):
         return BertForMaskedLM(
             BertConfig(vocab_size=V, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
         )
+    if kind == "mistral":
+        return MistralForCausalLM(
+            MistralConfig(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+                          num_key_value_heads=1, sliding_window=4, **sizes)
+        )  # fmt: skip
     return GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, n_positions=16, **sizes))
 
 
-def test_linear_heads_stand_on_other_architectures():
-    model = other_model("gpt2").eval()
+@pytest.mark.parametrize("kind", ["gpt2", "mistral"])
+def test_linear_heads_stand_on_other_architectures(kind):
+    model = other_model(kind).eval()
     assert head_losses(model, CaftHeads(model, heads=2, kind="linear"), rows(2, 8)).shape == (3,)
 
 
@@ -581,6 +596,7 @@ def test_linear_heads_stand_on_other_architectures():
         (llama, {"start": 0}, "start=0; the model has 3 layers"),
         (llama, {"start": -4}, "-1 … -3"),
         (lambda: other_model("gpt2"), {}, "not those of Llama's type; use heads of kind 'linear'"),
+        (lambda: other_model("mistral"), {}, "do not see everything before .sliding_window=4,"),
         (lambda: other_model("bert"), {"kind": "linear"}, "is not|are not|cannot be read"),
         (lambda: torch.nn.Linear(2, 2), {}, "a Linear has no output layer over ids"),
     ],

@@ -39,7 +39,8 @@ def states_of(model: nn.Module, batch: Batch, *, before_last_layer: bool = False
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
     """The layers, first to last.
 
-    Raises: InvalidInput: not a model of Llama's type, which has a list of layers and one module for rotary positions.
+    Raises: InvalidInput: not a model of Llama's type, which has a list of layers that all see everything before, and one module for
+        rotary positions.
     """
     if isinstance(model, Transformer):
         return model.blocks
@@ -48,6 +49,13 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     if not isinstance(layers, nn.ModuleList) or not isinstance(getattr(base, "rotary_emb", None), nn.Module):
         raise InvalidInput(
             f"the decoder layers of a {type(model).__name__} are not those of Llama's type; use heads of kind 'linear'"
+        )
+    # The masks of such layers are made inside the model: heads would see more than the layer they start as.
+    window, kinds = (getattr(base.config, name, None) for name in ("sliding_window", "layer_types"))
+    if window is not None or set(kinds or ()) - {"full_attention"}:
+        raise InvalidInput(
+            f"the decoder layers of this {type(model).__name__} do not see everything before (sliding_window={window}, "
+            f"layer_types={sorted(set(kinds or ()))}); use heads of kind 'linear'"
         )
     return layers
 
