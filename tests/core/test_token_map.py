@@ -266,3 +266,11 @@ def test_the_laws_find_a_map_that_lies():
     honest = TokenMap.keep(torch.tensor([[0, 1]]), of=3)
     with pytest.raises(AssertionError, match="counts_B"):
         check_token_map(Liar(honest.shape, index_BM=honest.index_BM))
+
+
+def test_integers_can_be_kept_but_not_averaged():
+    x = torch.tensor([[[1], [2]]])
+    assert TokenMap.keep(torch.tensor([[1]]), of=2).apply(x).tolist() == [[[2]]]
+    for some in (TokenMap.merge(torch.tensor([[0, 0]]), 1), TokenMap.dense(torch.ones(1, 1, 2))):
+        with pytest.raises(InvalidInput, match="weighted sums are of floating point"):
+            some.apply(x)

@@ -122,6 +122,7 @@ def test_counts_are_drawn_as_often_as_their_shares_say():
         ((4, 9), (1.0,), "2 counts and 1 shares"),
         ((4, 9), (0.5, 0.6), "add up to 1"),
         ((4, 9), (1.5, -0.5), "add up to 1"),
+        ((4, 9), (float("nan"), 1.0), "add up to 1"),
         ((4, 10), (0.5, 0.5), "10 tokens; TokenFLEX makes square numbers"),
     ],
 )

@@ -119,13 +119,17 @@ class TokenMap:
     def apply(self, x_BND: Tensor) -> Tensor:
         """W X, (B, M, D) in the dtype of `x_BND`; sums are made in float32 at least.
 
-        Raises: InvalidInput: another number of tokens or items.
+        Raises: InvalidInput: another number of tokens or items; integers, unless the map only keeps.
         """
         self._check_tokens(x_BND, self.shape[2], "x_BND")
         if self.index_BM is not None:
             index_BM = self.index_BM.expand(x_BND.shape[0], -1)
             kept = taken(x_BND, index_BM.clamp(min=0))
             return kept.masked_fill(index_BM[..., None] < 0, 0) if bool((index_BM < 0).any()) else kept
+        if not x_BND.is_floating_point():
+            raise InvalidInput(
+                f"x_BND is {x_BND.dtype}; weighted sums are of floating point, and only a map that keeps takes others"
+            )
         wide_BND = wide(x_BND)
         if self.weight_BMN is not None:
             return (self.weight_BMN.to(wide_BND.dtype).expand(x_BND.shape[0], -1, -1) @ wide_BND).to(x_BND.dtype)

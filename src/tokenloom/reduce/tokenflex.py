@@ -151,7 +151,7 @@ class TokenCounts:
             _root(count)
         if not self.counts or len(self.counts) != len(self.shares):
             raise InvalidInput(f"{len(self.counts)} counts and {len(self.shares)} shares; each count has one")
-        if min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-9:
+        if not (min(self.shares) >= 0 and abs(sum(self.shares) - 1) <= 1e-9):
             raise InvalidInput(f"shares={self.shares}; they must add up to 1")
 
     def __call__(self, rng: np.random.Generator) -> int:

@@ -39,7 +39,7 @@ MEASURED = {
 
 
 def run(out: Path, *, archives: Path | None = None, seeds: int = 5, workers: int = 2, quick: bool = False) -> None:
-    """Make one base model with its heads, some four minutes, and fine-tune it in four ways, some two minutes a seed.
+    """Make one base model with its heads and fine-tune it in four ways: some three minutes, and three more for each seed.
 
     Args:
         out: folder of result.json, the picture, and the finished trials and the models in .trials.

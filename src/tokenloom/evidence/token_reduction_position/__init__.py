@@ -87,7 +87,7 @@ def measure(
         for measured in parts[part].values():
             for name, measures in measured.items():
                 layer = int(name in between(1.0, 16))
-                shares = [min(1.0, tokens / total) for tokens in measures.get("tokens", [total])]
+                shares = [min(1.0, tokens / total) for tokens in measures.get("tokens", [total] * seeds)]
                 measures["operations saved"] = [speed.saved(share, layer=layer) for share in shares]
     return {
         **parts,
@@ -100,7 +100,12 @@ def measure(
 
 
 def _by_seed(trials: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
-    return {name: {key: [one[name][key] for one in trials] for key in measures} for name, measures in trials[0].items()}
+    """What every seed has; a slant, for one, there is only where tokens were kept of both pictures."""
+    found = {}
+    for name, measures in trials[0].items():
+        keys = [key for key in measures if all(key in one[name] for one in trials)]
+        found[name] = {key: [one[name][key] for one in trials] for key in keys}
+    return found
 
 
 def run(out: Path, *, archives: Path | None = None, seeds: int = 3, workers: int = 2, quick: bool = False) -> None:
