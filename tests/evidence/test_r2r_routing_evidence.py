@@ -102,9 +102,10 @@ def test_the_gap_and_equal_rates_are_read_from_the_measured_points():
 
 @pytest.mark.slow
 def test_the_experiment_in_miniature_gives_a_result_and_pictures(tmp_path):
-    r2r_routing.run(tmp_path, quick=True, seeds=2)
+    r2r_routing.run(tmp_path, quick=True, seeds=3)
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert result["system"] == "r2r-routing" and result["ledger"]["forward_passes"] > 0
+    assert "In seeds 2 to 2 alone, which no pilot had seen" in result["sentence"]
     figures = {figure["name"]: figure["ours"] for figure in result["figures"]}
     assert figures["tokens of the large model"]["small"]["mean"] == 0
     assert figures["tokens of the large model"]["large"]["mean"] == 1

@@ -171,6 +171,15 @@ def test_the_routers_scores_are_those_of_its_states_and_decide():
         ids.append(token)
     size = sum(weight.numel() for weight in judge.parameters())
     assert found.router == Ledger(25, 25, 25 * size) and found.sizes[2] == size
+    assert found.ledger == found.small + found.large + found.router
+    assert found.activated_per_token == pytest.approx(found.sizes[0] + size + found.sizes[1] * found.rate)
+
+
+def test_a_router_that_was_left_in_training_drops_nothing_out():
+    judge = router(dropout=0.9)
+    right = R2R(judge, 0.5)(LARGE, SMALL, [3, 1], max_new_tokens=10).scores_N
+    found = R2R(judge.train(), 0.5)(LARGE, SMALL, [3, 1], max_new_tokens=10).scores_N
+    assert found.tolist() == right.tolist()
 
 
 def test_a_score_at_the_threshold_is_routed():
@@ -197,10 +206,23 @@ def test_writing_ends_at_an_end():
     assert R2R(lambda_router(1.0), 1)(LARGE, SMALL, [3, end], max_new_tokens=2, end=()).stopped == "length"
 
 
+def test_the_end_is_the_large_models_if_none_is_named():
+    right = generate(LARGE, [3, 1], max_new_tokens=20).ids
+    first, later = dict.fromkeys(right[:1] + [i for i in right if i != right[0]][:1])
+    narrow = {"hidden_size": 8, "num_attention_heads": 2}
+    for end, other in ((first, later), (later, first)):
+        ended, small = tiny_model(1, eos_token_id=end), tiny_model(2, eos_token_id=other, **narrow)
+        found = R2R(lambda_router(1.0), 1)(ended, small, [3, 1], max_new_tokens=20)
+        assert found.ids == right[: right.index(end) + 1] and found.stopped == "end"
+
+
 def test_padding_is_never_written_and_never_seen_by_a_router():
     wide = tiny_model(3, vocab=13)
     with torch.no_grad():
-        wide.lm_head.weight[11:] = 100 * wide.lm_head.weight[:2]
+        # One of the two is always by far the most probable id.
+        wide.lm_head.weight[11] = 100 * wide.lm_head.weight[0]
+        wide.lm_head.weight[12] = -wide.lm_head.weight[11]
+    assert best(wide, [3, 1]) >= 11
     for large, small in ((wide, SMALL), (LARGE, wide)):
         rule = RandomRouting(torch.Generator().manual_seed(1))
         found = R2R(rule, 0.5)(large, small, [3, 1], max_new_tokens=30, shared=11)
@@ -208,8 +230,12 @@ def test_padding_is_never_written_and_never_seen_by_a_router():
         for token, by_large in zip(found.ids, found.by_large_N):
             assert token == int(plain(large if by_large else small, ids)[:11].argmax())
             ids.append(token)
+        assert 0 < found.rate < 1
         path = PathFollowing(lambda both: 1, ends={0}).label(large, small, [3], [1, 4], k=11, shared=11)
-        assert path.states.tokens_N.max() < 11
+        right = plain(small, [3])[:11]
+        assert path.states.tokens_N.max() < 11 and int(path.states.tokens_N[0]) == int(right.argmax())
+        assert torch.allclose(path.states.logits_NK[0], right.sort(descending=True).values.float())
+        assert all(max(*both.large, *both.small) < 11 for both in path.compared.values()) and path.compared
     assert TokenRouter.of(wide, shared=11, k=2, width=4, blocks=0).embeddings_VD.shape == (11, 16)
 
 
@@ -319,6 +345,22 @@ def test_a_label_belongs_to_the_token_that_is_written_and_not_to_the_one_that_is
     assert path.kinds_A.tolist() == [0, 0, 2, 0, 0]
     assert path.compared == {2: Comparison(context=(3,), large=(4, 5, 6, 7), small=(4, 0, 1, 2, 3), place=1)}
     assert examples([path]).divergent_N.tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize(("longest", "passes", "tokens"), [(8192, 3, 6), (3, 2, 5), (2, 1, 4), (1, 0, 0)])
+def test_labelling_reads_no_more_than_it_must(longest, passes, tokens):
+    large, small = counting({}), counting({4: 0})
+    # Behind 2 3 4 0 the large model writes 1 2 3: it reads these four, then 1, then 2.
+    path = PathFollowing(lambda both: 1, {7, 3}, longest=longest).label(large, small, [2], [3, 4, 5, 6, 7], k=2)
+    sizes = [sum(weight.numel() for weight in model.parameters()) for model in (large, small)]
+    assert path.ledger == Ledger(passes, tokens, tokens * sizes[0]) + Ledger(1, 5, 5 * sizes[1])
+
+
+def test_what_two_mismatches_have_in_common_is_read_once():
+    large, small = counting({}), counting({4: 0, 6: 0})
+    path = PathFollowing(lambda both: 1, ends={1}).label(large, small, [2], [3, 4, 5, 6, 7], k=2)
+    # The last mismatch takes 2 3 4 5 6 0 in one pass; the other is a part of that, but for its own token.
+    assert sorted(path.compared) == [2, 4] and path.ledger.tokens - 5 == 6 + 1
 
 
 def counting(instead):
@@ -465,6 +507,24 @@ def test_the_loss_weighs_divergent_examples_by_the_others_and_the_factor():
     assert training.pos_weight == pytest.approx(weight) and training.losses[0] == pytest.approx(right, rel=1e-4)
 
 
+def test_a_router_learns_with_dropout_and_is_judged_without():
+    data, judge = lessons(50), router(dropout=0.9)
+    training = train_router(judge, data, data, lr=1e-12, batch=50, epochs=1)
+    weight = torch.tensor(training.pos_weight)
+    right = F.binary_cross_entropy_with_logits(judge.logits(data.states), data.divergent_N.float(), pos_weight=weight)
+    assert training.held_out[0] == pytest.approx(float(right.detach()), rel=1e-4)
+    assert abs(training.losses[0] - float(right.detach())) > 1e-3
+
+
+def test_weights_decay_apart_from_what_is_learnt():
+    data, judges = lessons(50), [router(dropout=0.0) for _ in range(2)]
+    before = judges[0].join.weight.detach().clone()
+    for judge, decay in zip(judges, (0.0, 0.5)):
+        train_router(judge, data, data, lr=1e-2, weight_decay=decay, batch=50, epochs=1)
+    plainly, decayed = (judge.join.weight.detach() for judge in judges)
+    assert torch.allclose(plainly - decayed, 1e-2 * 0.5 * before, atol=1e-7)
+
+
 def test_the_same_seed_gives_the_same_router_and_leaves_torchs_own_generator_alone():
     def taught(seed):
         judge = router()
@@ -517,6 +577,11 @@ def test_the_threshold_for_a_rate_routes_no_more_and_none_lower_does(scores, rat
     assert found == min(fitting)
 
 
+def test_rounding_costs_a_budget_no_token():
+    scores = torch.arange(100.0)
+    assert 0.29 * 100 < 29 and int((scores >= threshold_for_rate(scores, 0.29)).sum()) == 29
+
+
 @settings(max_examples=100, deadline=None)
 @given(SCORES, st.data(), st.floats(0, 1))
 def test_the_quality_of_scores_is_what_its_words_say(scores, data, threshold):
@@ -567,6 +632,7 @@ def test_vocabularies_are_compared_id_by_id():
 def test_ends_of_sentences_are_tokens_with_a_mark():
     assert sentence_ends(Vocabulary([b"a", b".\n", b" b!", b"x"])) == {1, 2}
     assert sentence_ends(Vocabulary([b"a", "。".encode()]), marks=["。"]) == {1}
+    assert sentence_ends(Vocabulary([b"3.14", b'?!"', b"3"])) == {0, 1}
 
 
 WIDE = tiny_model(3, vocab=13)
